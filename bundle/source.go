@@ -1,0 +1,50 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package bundle
+
+import (
+	"context"
+	"io"
+)
+
+// Source is where the bytes of artifacts come from: one repository of a
+// registry, an OCI layout, an archive, a build result, an installed version.
+// Implementations are safe for concurrent use. Decorators of the same
+// interface add cache, limits, mirrors and verification.
+type Source interface {
+	// Resolve returns the descriptor that name (a tag or a digest) stands
+	// for: its media type, digest and size. Errors: [ErrNotFound],
+	// [ErrUnauthorized], [ErrUnreachable].
+	Resolve(ctx context.Context, name string) (Descriptor, error)
+	// Manifest returns the bytes of a manifest or index, checked against the
+	// size and digest of desc and at most [MaxManifest] long. Errors:
+	// [ErrNotFound], [ErrMismatch], [ErrUnauthorized], [ErrUnreachable].
+	Manifest(ctx context.Context, desc Descriptor) ([]byte, error)
+	// Open streams a blob from byte offset on. The bytes are not verified,
+	// because a stream that begins in the middle cannot be: wrap it in
+	// [NewVerifier]. A source that can resume does so inside the stream.
+	// Errors as for Manifest.
+	Open(ctx context.Context, desc Descriptor, offset int64) (io.ReadCloser, error)
+	// Referrers lists the manifests whose subject is desc, unfiltered. A
+	// source that knows of none returns an empty list and no error.
+	Referrers(ctx context.Context, desc Descriptor) ([]Descriptor, error)
+}
+
+// Opener opens a blob's bytes from their beginning; a push that is tried again
+// calls it again.
+type Opener func(ctx context.Context) (io.ReadCloser, error)
+
+// Target is where the bytes of artifacts go. Implementations are safe for
+// concurrent use and make nothing visible before it is complete.
+type Target interface {
+	// Exists reports whether the blob or manifest is already there.
+	Exists(ctx context.Context, desc Descriptor) (bool, error)
+	// Push writes a blob or a manifest ([IsManifest] of its media type tells
+	// which). The bytes are checked against desc on their way; all that a
+	// manifest names must have been pushed before it. Errors: [ErrMismatch],
+	// [ErrUnauthorized], [ErrUnreachable].
+	Push(ctx context.Context, desc Descriptor, open Opener) error
+	// Tag makes name stand for a manifest that has been pushed.
+	Tag(ctx context.Context, desc Descriptor, name string) error
+}

@@ -1,0 +1,83 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package bundle
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// maxJSONDepth bounds the nesting of any document read from outside.
+const maxJSONDepth = 64
+
+// decodeStrict decodes one JSON document into v. Go's decoder lets the last of
+// two equal keys win, takes a second document for nothing, and repairs bad
+// UTF-8; two readers could then see two documents in the same bytes, so all of
+// that is an error here. Unknown fields are ignored, as the image
+// specification asks. Errors wrap [ErrInvalid].
+func decodeStrict(data []byte, v any) error {
+	if !utf8.Valid(data) {
+		return fmt.Errorf("JSON is not UTF-8: %w", ErrInvalid)
+	}
+	if err := checkKeys(json.NewDecoder(bytes.NewReader(data))); err != nil {
+		return fmt.Errorf("JSON: %w: %w", err, ErrInvalid)
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("JSON: %w: %w", err, ErrInvalid)
+	}
+	return nil
+}
+
+// DecodeStrict is decodeStrict for the packages below bundle: one document, no
+// duplicate keys, UTF-8, bounded depth. Errors wrap [ErrInvalid].
+func DecodeStrict(data []byte, v any) error { return decodeStrict(data, v) }
+
+// checkKeys walks the tokens of one document.
+func checkKeys(dec *json.Decoder) error {
+	dec.UseNumber()
+	if err := walkValue(dec, 0); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one document")
+	}
+	return nil
+}
+
+func walkValue(dec *json.Decoder, depth int) error {
+	if depth > maxJSONDepth {
+		return fmt.Errorf("nested deeper than %d", maxJSONDepth)
+	}
+	tok, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	delim, ok := tok.(json.Delim)
+	if !ok {
+		return nil
+	}
+	keys := map[string]bool{}
+	for dec.More() {
+		if delim == '{' {
+			key, err := dec.Token()
+			if err != nil {
+				return err
+			}
+			name, _ := key.(string) // the decoder allows nothing else here
+			if keys[name] {
+				return fmt.Errorf("key %q twice", name)
+			}
+			keys[name] = true
+		}
+		if err := walkValue(dec, depth+1); err != nil {
+			return err
+		}
+	}
+	_, err = dec.Token() // the closing delimiter
+	return err
+}

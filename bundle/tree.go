@@ -1,0 +1,209 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package bundle
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// treeHeader is the first line of a tree: format name and version.
+const treeHeader = "metalpack-tree 1"
+
+// Caps on a tree file.
+const (
+	MaxTree        = 64 << 20 // bytes
+	MaxTreeEntries = 1_000_000
+)
+
+// File modes an environment may hold.
+const (
+	ModeFile       = 0o644
+	ModeExecutable = 0o755
+)
+
+// TreeEntry is one file or symlink of an environment.
+type TreeEntry struct {
+	Path   string // relative to the payload root, see [CheckPath]
+	Mode   uint32 // [ModeFile] or [ModeExecutable]; 0 for a symlink
+	Size   int64  // bytes; 0 for a symlink
+	SHA256 string // 64 lower-case hex digits; "" for a symlink
+	Target string // where a symlink points; "" for a file
+	Layer  string // name of the layer that carries it
+}
+
+// IsLink reports whether the entry is a symlink.
+func (e TreeEntry) IsLink() bool { return e.Target != "" }
+
+// Tree lists every file of an environment but metalpack/tree itself, sorted by
+// path. Directories are not listed: they are the parents of what is.
+//
+// Its encoding is text: the header line, then one line per entry with six
+// tab-separated fields: "f" or "l", mode in octal ("-" for links), size in
+// decimal, sha256 or link target, layer, path.
+type Tree struct {
+	Entries []TreeEntry
+}
+
+// Encode returns the canonical bytes of the tree. Entries must be sorted.
+func (t *Tree) Encode() []byte {
+	var b bytes.Buffer
+	b.WriteString(treeHeader + "\n")
+	for _, e := range t.Entries {
+		b.WriteString(e.Row())
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}
+
+// Row returns the entry's line, without the newline. Layer identities are
+// computed over rows too.
+func (e TreeEntry) Row() string {
+	if e.IsLink() {
+		return strings.Join([]string{"l", "-", "0", e.Target, e.Layer, e.Path}, "\t")
+	}
+	return fmt.Sprintf("f\t%04o\t%d\t%s\t%s\t%s", e.Mode, e.Size, e.SHA256, e.Layer, e.Path)
+}
+
+// Size returns the bytes of all files.
+func (t *Tree) Size() int64 {
+	var n int64
+	for _, e := range t.Entries {
+		n += e.Size
+	}
+	return n
+}
+
+// TreeDigest is the digest of a tree's encoding.
+func TreeDigest(encoded []byte) digest.Digest { return digest.FromBytes(encoded) }
+
+// VersionID is the id of an installed version: the first 16 hex digits of its
+// tree digest.
+func VersionID(tree digest.Digest) string { return tree.Encoded()[:16] }
+
+// ParseTree decodes and checks a tree: canonical form, sorted and unique
+// paths, no two paths that one file system would take for the same file, no
+// file or link that is the parent of another entry, links that stay inside.
+// Errors wrap [ErrInvalid].
+func ParseTree(data []byte) (*Tree, error) {
+	bad := func(line int, format string, args ...any) error {
+		return fmt.Errorf("tree: line %d: %w", line, fmt.Errorf(format+": %w", append(args, ErrInvalid)...))
+	}
+	if len(data) > MaxTree {
+		return nil, fmt.Errorf("tree: %d bytes, more than %d: %w", len(data), MaxTree, ErrInvalid)
+	}
+	body, ok := strings.CutPrefix(string(data), treeHeader+"\n")
+	if !ok {
+		return nil, bad(1, "want %q", treeHeader)
+	}
+	if body != "" && !strings.HasSuffix(body, "\n") {
+		return nil, fmt.Errorf("tree: last line is cut: %w", ErrInvalid)
+	}
+	t := &Tree{Entries: make([]TreeEntry, 0, strings.Count(body, "\n"))}
+	if cap(t.Entries) > MaxTreeEntries {
+		return nil, fmt.Errorf("tree: more than %d entries: %w", MaxTreeEntries, ErrInvalid)
+	}
+	line := 1
+	for row := range strings.Lines(body) {
+		line++
+		row = strings.TrimSuffix(row, "\n")
+		e, err := parseRow(row)
+		if err != nil {
+			return nil, bad(line, "%w", err)
+		}
+		if n := len(t.Entries); n > 0 && t.Entries[n-1].Path >= e.Path {
+			return nil, bad(line, "%q is not sorted after %q", e.Path, t.Entries[n-1].Path)
+		}
+		if e.Row() != row {
+			return nil, bad(line, "not in canonical form")
+		}
+		t.Entries = append(t.Entries, e)
+	}
+	return t, CheckCollisions(t.Entries)
+}
+
+func parseRow(row string) (e TreeEntry, err error) {
+	f := strings.Split(row, "\t")
+	if len(f) != 6 {
+		return e, fmt.Errorf("%d fields, want 6: %w", len(f), ErrInvalid)
+	}
+	e.Layer, e.Path = f[4], f[5]
+	if err := CheckPath(e.Path); err != nil {
+		return e, err
+	}
+	if e.Layer == "" {
+		return e, fmt.Errorf("%q: no layer: %w", e.Path, ErrInvalid)
+	}
+	switch f[0] {
+	case "l":
+		e.Target = f[3]
+		return e, CheckLink(e.Path, e.Target)
+	case "f":
+	default:
+		return e, fmt.Errorf("%q: unknown type %q: %w", e.Path, f[0], ErrInvalid)
+	}
+	mode, err := strconv.ParseUint(f[1], 8, 32)
+	if err != nil || (mode != ModeFile && mode != ModeExecutable) {
+		return e, fmt.Errorf("%q: mode %q: %w", e.Path, f[1], ErrInvalid)
+	}
+	size, err := strconv.ParseInt(f[2], 10, 64)
+	if err != nil || size < 0 {
+		return e, fmt.Errorf("%q: size %q: %w", e.Path, f[2], ErrInvalid)
+	}
+	if raw, err := hex.DecodeString(f[3]); err != nil || len(raw) != 32 {
+		return e, fmt.Errorf("%q: sha256 %q: %w", e.Path, f[3], ErrInvalid)
+	}
+	e.Mode, e.Size, e.SHA256 = uint32(mode), size, f[3]
+	return e, nil
+}
+
+// CheckCollisions reports the first two entries that cannot stand side by
+// side: equal under [CollisionKey], in directories whose names differ only in
+// case or normalisation, or one a parent of the other. The error wraps
+// [ErrInvalid].
+func CheckCollisions(entries []TreeEntry) error {
+	seen := make(map[string]string, 2*len(entries)) // key -> path; directories with a trailing slash
+	for _, e := range entries {
+		for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
+			key := CollisionKey(dir)
+			old, ok := seen[key]
+			if ok && old == dir+"/" {
+				break // its parents were checked with it
+			}
+			if ok {
+				return collision(strings.TrimSuffix(old, "/"), dir)
+			}
+			seen[key] = dir + "/"
+		}
+		key := CollisionKey(e.Path)
+		if old, ok := seen[key]; ok {
+			return collision(strings.TrimSuffix(old, "/"), e.Path)
+		}
+		seen[key] = e.Path
+	}
+	return nil
+}
+
+func collision(a, b string) error {
+	if a == b {
+		return fmt.Errorf("%q appears twice, or as a file and a directory: %w", a, ErrInvalid)
+	}
+	return fmt.Errorf("%q and %q are one file on a case-insensitive disk: %w", a, b, ErrInvalid)
+}
+
+// Find returns the entry at path.
+func (t *Tree) Find(p string) (TreeEntry, bool) {
+	i, ok := slices.BinarySearchFunc(t.Entries, p, func(e TreeEntry, p string) int { return strings.Compare(e.Path, p) })
+	if !ok {
+		return TreeEntry{}, false
+	}
+	return t.Entries[i], true
+}
