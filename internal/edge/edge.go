@@ -1,0 +1,154 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package edge is what both programs share where they touch the user: the
+// process environment as a value, the table from error to exit code, the table
+// from error to hints, and the last lines a failed command prints.
+//
+// A command returns an error; [Env.Fail] prints "program: error: …" and the
+// hints on stderr, or one JSON object on stdout under --json, and returns the
+// exit code. Each program adds rows for the sentinels that only it knows.
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// Exit codes, the same in both programs.
+const (
+	ExitOK           = 0
+	ExitError        = 1
+	ExitUsage        = 2
+	ExitVerification = 3
+	ExitNotFound     = 4
+	ExitAuth         = 5
+	ExitUnsupported  = 6
+	ExitInterrupted  = 130
+)
+
+// ExitStatus is the text that every --help ends with.
+const ExitStatus = `EXIT STATUS
+  0 ok, 1 error, 2 usage, 3 verification failed, 4 not found,
+  5 not authorized, 6 this host is not supported, 130 interrupted`
+
+// ErrUsage marks a command line that does not parse.
+var ErrUsage = errors.New("usage")
+
+// Env is the process as a command sees it.
+type Env struct {
+	Program string // metalpack or metalrun
+	Args    []string
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Getenv  func(string) string
+	Rows    []Row // the program's own, looked at before the common ones
+}
+
+// Row says what an error means to the user: the exit code, and what to do.
+type Row struct {
+	Is   error // sentinel
+	Code int
+	Hint string // may be ""
+}
+
+// rows returns the table, first match wins.
+func (e *Env) rows() []Row {
+	return append(append([]Row(nil), e.Rows...),
+		Row{Is: context.Canceled, Code: ExitInterrupted},
+		Row{Is: ErrUsage, Code: ExitUsage, Hint: "see '" + e.Program + " --help'"},
+		Row{Is: bundle.ErrMismatch, Code: ExitVerification, Hint: "the bytes are damaged or were altered; nothing of them was kept: try again, or another source"},
+		Row{Is: bundle.ErrUnauthorized, Code: ExitAuth, Hint: "log in with 'docker login REGISTRY', or name a repository that is public"},
+		Row{Is: bundle.ErrUnsupportedHost, Code: ExitUnsupported},
+		Row{Is: bundle.ErrUnreachable, Code: ExitError, Hint: "check the name, the network and HTTPS_PROXY; a registry without TLS needs --plain-http"},
+		Row{Is: bundle.ErrNotFound, Code: ExitNotFound},
+	)
+}
+
+// hinter is an error that brings its own hint.
+type hinter interface {
+	error
+	Hint() string
+}
+
+// Classify returns the exit code of err and the hints for it.
+func (e *Env) Classify(err error) (code int, hints []string) {
+	if err == nil {
+		return ExitOK, nil
+	}
+	if h, ok := errors.AsType[hinter](err); ok && h.Hint() != "" {
+		hints = append(hints, h.Hint())
+	}
+	for _, r := range e.rows() {
+		if errors.Is(err, r.Is) {
+			if r.Hint != "" && len(hints) == 0 {
+				hints = append(hints, r.Hint)
+			}
+			return r.Code, hints
+		}
+	}
+	return ExitError, hints
+}
+
+// WithHint adds a line that the user can act on to err.
+func WithHint(err error, format string, args ...any) error {
+	return &hinted{error: err, hint: fmt.Sprintf(format, args...)}
+}
+
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+func (h *hinted) Hint() string  { return h.hint }
+
+// Usagef is a usage error.
+func Usagef(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrUsage)
+}
+
+// Fail reports err and returns the exit code. A nil error is 0 and prints
+// nothing.
+func (e *Env) Fail(err error, asJSON bool) int {
+	if err == nil {
+		return ExitOK
+	}
+	code, hints := e.Classify(err)
+	text := strings.TrimSuffix(err.Error(), ": "+ErrUsage.Error())
+	if code == ExitInterrupted {
+		text = "interrupted"
+	}
+	if asJSON {
+		enc := json.NewEncoder(e.Stdout)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(struct { // a closed stdout leaves nothing to tell
+			Error    string   `json:"error"`
+			Hints    []string `json:"hints,omitempty"`
+			ExitCode int      `json:"exitCode"`
+		}{text, hints, code})
+	}
+	fmt.Fprintf(e.Stderr, "%s: error: %s\n", e.Program, Clean(text))
+	for _, h := range hints {
+		fmt.Fprintf(e.Stderr, "hint: %s\n", Clean(h))
+	}
+	return code
+}
+
+// Clean makes text from outside safe for a terminal: control characters but
+// newline and tab become visible.
+func Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if (r < ' ' && r != '\n' && r != '\t') || (r >= 0x7f && r < 0xa0) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,86 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ui renders events for people and programs: lines on a terminal or in
+// a CI log, NDJSON on request. It writes to stderr only; results are the
+// command's own business.
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// Mode says how events are rendered.
+type Mode int
+
+// The modes.
+const (
+	Plain  Mode = iota // a line per finished item
+	Quiet              // notes and retries only
+	NDJSON             // one JSON object per event
+)
+
+// Renderer writes events. It is safe for concurrent use.
+type Renderer struct {
+	mu      sync.Mutex
+	w       io.Writer
+	mode    Mode
+	started map[string]time.Time
+}
+
+// New returns a renderer that writes to w.
+func New(w io.Writer, mode Mode) *Renderer {
+	return &Renderer{w: w, mode: mode, started: map[string]time.Time{}}
+}
+
+// Event renders one event; its method value is a [bundle.EventFunc].
+func (r *Renderer) Event(e bundle.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mode == NDJSON {
+		line, err := json.Marshal(e)
+		if err == nil {
+			fmt.Fprintf(r.w, "%s\n", line)
+		}
+		return
+	}
+	switch e.Kind {
+	case bundle.EventStarted:
+		r.started[e.What] = time.Now()
+	case bundle.EventRetry:
+		fmt.Fprintf(r.w, "  %s: %s; attempt %d at %s of %s\n", e.What, e.Reason, e.Attempt, Bytes(e.Offset), Bytes(e.Size))
+	case bundle.EventNote:
+		fmt.Fprintf(r.w, "%s\n", e.Reason)
+	case bundle.EventDone:
+		if r.mode == Plain {
+			fmt.Fprintf(r.w, "  %s%s\n", e.What, r.rate(e))
+		}
+		delete(r.started, e.What)
+	case bundle.EventSkipped, bundle.EventProgress:
+	}
+}
+
+// rate tells size and speed of a finished item.
+func (r *Renderer) rate(e bundle.Event) string {
+	if e.Size == 0 {
+		return ""
+	}
+	text := "  " + Bytes(e.Size)
+	if t, ok := r.started[e.What]; ok {
+		if s := time.Since(t).Seconds(); s >= 0.1 {
+			text += fmt.Sprintf("  %s/s", Bytes(int64(float64(e.Size)/s)))
+		}
+	}
+	return text
+}
+
+// Bytes prints a number of bytes in units of 1000.
+func Bytes(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
