@@ -1,0 +1,67 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package edge_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/edge"
+)
+
+func TestFail(t *testing.T) {
+	t.Parallel()
+	own := errors.New("own")
+	tests := []struct {
+		name string
+		err  error
+		code int
+		want []string
+	}{
+		{"none", nil, edge.ExitOK, nil},
+		{"plain", errors.New("disk is full"), edge.ExitError, []string{"metalpack: error: disk is full\n"}},
+		{"usage", edge.Usagef("build: missing RECIPE"), edge.ExitUsage, []string{"error: build: missing RECIPE\n", "hint: see 'metalpack --help'"}},
+		{"mismatch", fmt.Errorf("layer: %w", bundle.ErrMismatch), edge.ExitVerification, []string{"hint: the bytes are damaged"}},
+		{"not found", fmt.Errorf("tag 9: %w", bundle.ErrNotFound), edge.ExitNotFound, []string{"error: tag 9: not found"}},
+		{"host", bundle.ErrUnsupportedHost, edge.ExitUnsupported, nil},
+		{"interrupted", fmt.Errorf("copy: %w", context.Canceled), edge.ExitInterrupted, []string{"error: interrupted"}},
+		{"own row", own, 3, []string{"hint: do this"}},
+		{"own hint", edge.WithHint(bundle.ErrNotFound, "try %s", "x"), edge.ExitNotFound, []string{"hint: try x\n"}},
+		{"escape", errors.New("name \x1b[2J"), edge.ExitError, []string{"name \uFFFD[2J"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var out, msg bytes.Buffer
+			env := &edge.Env{Program: "metalpack", Stdout: &out, Stderr: &msg, Rows: []edge.Row{{Is: own, Code: 3, Hint: "do this"}}}
+			if got := env.Fail(tt.err, false); got != tt.code {
+				t.Errorf("exit code %d, want %d", got, tt.code)
+			}
+			if out.Len() > 0 {
+				t.Errorf("stdout has %q", out.String())
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(msg.String(), w) {
+					t.Errorf("stderr %q lacks %q", msg.String(), w)
+				}
+			}
+		})
+	}
+}
+
+func TestFailJSON(t *testing.T) {
+	t.Parallel()
+	var out, msg bytes.Buffer
+	env := &edge.Env{Program: "metalrun", Stdout: &out, Stderr: &msg}
+	env.Fail(edge.WithHint(bundle.ErrNotFound, "look elsewhere"), true)
+	want := `{"error":"not found","hints":["look elsewhere"],"exitCode":4}` + "\n"
+	if out.String() != want {
+		t.Errorf("got %s, want %s", out.String(), want)
+	}
+}
