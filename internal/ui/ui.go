@@ -48,7 +48,7 @@ func (r *Renderer) Event(e bundle.Event) {
 	if r.mode == NDJSON {
 		line, err := json.Marshal(e)
 		if err == nil {
-			fmt.Fprintf(r.w, "%s\n", line)
+			r.printf("%s\n", line)
 		}
 		return
 	}
@@ -56,16 +56,21 @@ func (r *Renderer) Event(e bundle.Event) {
 	case bundle.EventStarted:
 		r.started[e.What] = time.Now()
 	case bundle.EventRetry:
-		fmt.Fprintf(r.w, "  %s: %s; attempt %d at %s of %s\n", e.What, e.Reason, e.Attempt, Bytes(e.Offset), Bytes(e.Size))
+		r.printf("  %s: %s; attempt %d at %s of %s\n", e.What, e.Reason, e.Attempt, Bytes(e.Offset), Bytes(e.Size))
 	case bundle.EventNote:
-		fmt.Fprintf(r.w, "%s\n", e.Reason)
+		r.printf("%s\n", e.Reason)
 	case bundle.EventDone:
 		if r.mode == Plain {
-			fmt.Fprintf(r.w, "  %s%s\n", e.What, r.rate(e))
+			r.printf("  %s%s\n", e.What, r.rate(e))
 		}
 		delete(r.started, e.What)
 	case bundle.EventSkipped, bundle.EventProgress:
 	}
+}
+
+// printf writes a line. A stderr that is gone leaves nobody to tell.
+func (r *Renderer) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(r.w, format, args...)
 }
 
 // rate tells size and speed of a finished item.
