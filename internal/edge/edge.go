@@ -135,9 +135,10 @@ func (e *Env) Fail(err error, asJSON bool) int {
 			ExitCode int      `json:"exitCode"`
 		}{text, hints, code})
 	}
-	fmt.Fprintf(e.Stderr, "%s: error: %s\n", e.Program, Clean(text))
+	// A stderr that is gone leaves nobody to tell.
+	_, _ = fmt.Fprintf(e.Stderr, "%s: error: %s\n", e.Program, Clean(text))
 	for _, h := range hints {
-		fmt.Fprintf(e.Stderr, "hint: %s\n", Clean(h))
+		_, _ = fmt.Fprintf(e.Stderr, "hint: %s\n", Clean(h))
 	}
 	return code
 }
