@@ -1,0 +1,128 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cli is metalpack's command line: one file per verb, each with its
+// options, its help and a run function that can be called without cobra. It
+// and internal/runcli are the only packages that print.
+//
+// stdout carries results alone, stderr progress and errors; --json makes both
+// the result and a final error JSON.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
+)
+
+// app is one run of the program: the process, and the flags of every verb.
+type app struct {
+	env       *edge.Env
+	json      bool
+	progress  string
+	plainHTTP bool
+	caFile    string
+	cacheDir  string
+}
+
+// Main runs the command line in env and returns the exit code.
+func Main(ctx context.Context, env *edge.Env) int {
+	env.Program, env.Rows = "metalpack", rows()
+	a := &app{env: env}
+	root := a.root()
+	root.SetArgs(env.Args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && context.Cause(ctx) != nil {
+		err = context.Canceled
+	}
+	return env.Fail(err, a.json)
+}
+
+// root builds the tree of verbs.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:               "metalpack",
+		Short:             "build Python environments for Macs, and MLX models, into OCI artifacts",
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		Args:              cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return edge.Usagef("unknown command %q", args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	f := root.PersistentFlags()
+	f.BoolVar(&a.json, "json", false, "print the result, and an error, as JSON")
+	f.StringVar(&a.progress, "progress", "plain", "progress on stderr: plain, quiet or json")
+	f.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
+	f.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
+	f.StringVar(&a.cacheDir, "cache", "", "cache directory (default: metalpack in the user cache directory)")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return edge.Usagef("%v", err) })
+	root.SetHelpTemplate(`{{with (or .Long .Short)}}{{.}}
+
+{{end}}{{.UsageString}}
+` + edge.ExitStatus + "\n")
+	root.AddCommand(a.verbs()...)
+	return root
+}
+
+// exactArgs is cobra.ExactArgs as a usage error that names what is missing.
+func exactArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return edge.Usagef("%s: missing %s", cmd.CommandPath(), names[len(args)])
+		}
+		if len(args) > len(names) {
+			return edge.Usagef("%s: unexpected argument %q", cmd.CommandPath(), args[len(names)])
+		}
+		return nil
+	}
+}
+
+// events returns where progress goes.
+func (a *app) events() bundle.EventFunc {
+	mode := ui.Plain
+	switch a.progress {
+	case "quiet":
+		mode = ui.Quiet
+	case "json":
+		mode = ui.NDJSON
+	}
+	return ui.New(a.env.Stderr, mode).Event
+}
+
+// note tells the user something on stderr.
+func (a *app) note(format string, args ...any) {
+	a.events()(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf(format, args...)})
+}
+
+// remote returns how registries are spoken to.
+func (a *app) remote() remote.Options {
+	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, Events: a.events()}
+}
+
+// result prints v as JSON under --json, else text.
+func (a *app) result(v any, text string) error {
+	if !a.json {
+		_, err := fmt.Fprint(a.env.Stdout, edge.Clean(text))
+		return err
+	}
+	enc := json.NewEncoder(a.env.Stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

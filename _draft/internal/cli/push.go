@@ -1,0 +1,70 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/internal/edge"
+)
+
+func (a *app) newPushCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:     "push SOURCE REFERENCE",
+		Short:   "push an artifact from a layout or archive to a registry",
+		Example: "  metalpack push oci:out:0.30.0 docker.io/metalpack/vllm-metal:0.30.0",
+		Args:    exactArgs("SOURCE", "REFERENCE"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.runPush(cmd.Context(), args[0], args[1]) },
+	}
+}
+
+func (a *app) runPush(ctx context.Context, source, dest string) (err error) {
+	to, err := bundle.ParseSource(dest, "")
+	if err != nil {
+		return err
+	}
+	if to.Transport != bundle.TransportDocker {
+		return edge.Usagef("push: %q is not a registry reference", dest)
+	}
+	src, root, _, closeSource, err := a.open(ctx, source, "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	return a.deliver(ctx, src, root, to)
+}
+
+func (a *app) newPullCmd() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:     "pull REFERENCE -o DIR",
+		Short:   "pull a model into a directory",
+		Example: "  metalpack pull docker.io/ai/smollm2:135m -o ./smollm2",
+		Args:    exactArgs("REFERENCE"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.runPull(cmd.Context(), args[0], dir) },
+	}
+	cmd.Flags().StringVarP(&dir, "output", "o", "", "directory to fill; it must be empty or absent")
+	return cmd
+}
+
+func (a *app) runPull(ctx context.Context, word, dir string) (err error) {
+	if dir == "" {
+		return edge.Usagef("pull: missing -o DIR")
+	}
+	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	if err := model.Pull(ctx, src, root, dir, model.PullOptions{Events: a.events()}); err != nil {
+		return err
+	}
+	ref.Digest = root.Digest
+	return a.result(written{Reference: ref.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, ref.String()+"\n")
+}

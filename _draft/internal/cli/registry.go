@@ -1,0 +1,61 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/registry"
+)
+
+type registryServeOptions struct {
+	addr string
+	dir  string
+}
+
+func (a *app) newRegistryCmd() *cobra.Command {
+	parent := &cobra.Command{Use: "registry", Short: "the embedded registry", Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	o := registryServeOptions{}
+	serve := &cobra.Command{
+		Use:   "serve",
+		Short: "serve a registry from a directory until interrupted",
+		Long: "Serve an OCI registry (the CNCF distribution registry as a library) whose content\n" +
+			"stays in a directory. It has neither TLS nor login: keep it on loopback.",
+		Example: "  metalpack registry serve --addr 127.0.0.1:5000 --dir ./registry",
+		Args:    exactArgs(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runRegistryServe(cmd.Context(), o) },
+	}
+	serve.Flags().StringVar(&o.addr, "addr", "127.0.0.1:5000", "address to listen on; port 0 picks a free one")
+	serve.Flags().StringVar(&o.dir, "dir", "", "where content is kept (default: registry in the user data directory)")
+	parent.AddCommand(serve)
+	return parent
+}
+
+func (a *app) runRegistryServe(ctx context.Context, o registryServeOptions) error {
+	if o.dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return edge.Usagef("no user cache directory (%v): name one with --dir", err)
+		}
+		o.dir = filepath.Join(base, "metalpack", "registry")
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", o.addr)
+	if err != nil {
+		return edge.WithHint(fmt.Errorf("registry: %w", err), "another program has the port: pass --addr 127.0.0.1:0 for a free one")
+	}
+	if _, err := fmt.Fprintf(a.env.Stdout, "http://%s\n", ln.Addr()); err != nil {
+		return err
+	}
+	a.note("registry on %s, content in %s; Ctrl-C stops it", ln.Addr(), o.dir)
+	return registry.Serve(ctx, ln, o.dir)
+}

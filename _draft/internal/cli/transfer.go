@@ -1,0 +1,70 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/transports"
+)
+
+// deliver copies an artifact to dest, tags it there, and prints what was
+// written: the last step of build, model build and push.
+func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) (err error) {
+	dst, commit, abort, err := transports.OpenTarget(dest, a.remote())
+	if err != nil {
+		return err
+	}
+	committed := false
+	defer func() {
+		if !committed {
+			err = errors.Join(err, abort())
+		}
+	}()
+	if err := bundle.Copy(ctx, src, dst, root, bundle.CopyOptions{Events: a.events()}); err != nil {
+		return err
+	}
+	if name := dest.Name(); dest.Digest == "" {
+		if name == "" {
+			name = "latest"
+		}
+		if err := dst.Tag(ctx, root, name); err != nil {
+			return err
+		}
+	}
+	if err := commit(ctx); err != nil {
+		return err
+	}
+	committed = true
+	dest.Digest = root.Digest
+	return a.result(written{Reference: dest.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, dest.String()+"\n")
+}
+
+// written is the result of every verb that writes an artifact.
+type written struct {
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+	MediaType string `json:"mediaType"`
+	Size      int64  `json:"size"`
+}
+
+// open opens the artifact that a source reference names.
+func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, bundle.Descriptor, bundle.Reference, func() error, error) {
+	ref, err := bundle.ParseSource(word, namespace)
+	if err != nil {
+		return nil, bundle.Descriptor{}, ref, nil, err
+	}
+	src, closeSource, err := transports.OpenSource(ref, a.remote())
+	if err != nil {
+		return nil, bundle.Descriptor{}, ref, nil, err
+	}
+	root, err := src.Resolve(ctx, ref.Name())
+	if err != nil {
+		return nil, bundle.Descriptor{}, ref, nil, errors.Join(fmt.Errorf("%s: %w", ref, err), closeSource())
+	}
+	return src, root, ref, closeSource, nil
+}

@@ -1,0 +1,183 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package runcli is metalrun's command line: one file per verb. It stands on
+// the standard flag package, to stay small, and prints like internal/cli:
+// results on stdout, progress and errors on stderr, JSON on request.
+package runcli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
+)
+
+// app is one run of the program.
+type app struct {
+	env       *edge.Env
+	json      bool
+	progress  string
+	plainHTTP bool
+	caFile    string
+}
+
+// verb is one command.
+type verb struct {
+	name    string
+	args    string // what follows the flags, for the usage line
+	short   string
+	long    string
+	example string
+	flags   func(*flag.FlagSet)
+	run     func(ctx context.Context, args []string) error
+}
+
+// verbs lists the commands in the order of the help.
+func (a *app) verbs() []verb {
+	return []verb{
+		a.runVerb(), a.serveVerb(),
+		a.pullVerb(), a.listVerb(),
+		a.installVerb(), a.versionsVerb(), a.verifyVerb(), a.statusVerb(), a.uninstallVerb(),
+		a.versionVerb(),
+	}
+}
+
+// Main runs the command line in env and returns the exit code.
+func Main(ctx context.Context, env *edge.Env) int {
+	env.Program, env.Rows = "metalrun", rows()
+	a := &app{env: env}
+	err := a.dispatch(ctx, env.Args)
+	if err != nil && context.Cause(ctx) != nil {
+		err = context.Canceled
+	}
+	return env.Fail(err, a.json)
+}
+
+func (a *app) dispatch(ctx context.Context, args []string) error {
+	if len(args) == 0 || args[0] == "help" && len(args) == 1 || isHelp(args[0]) {
+		return a.print(a.help())
+	}
+	if args[0] == "help" {
+		args = []string{args[1], "--help"}
+	}
+	for _, v := range a.verbs() {
+		if v.name == args[0] {
+			return a.runOne(ctx, v, args[1:])
+		}
+	}
+	return edge.Usagef("unknown command %q", args[0])
+}
+
+func isHelp(s string) bool { return s == "-h" || s == "-help" || s == "--help" }
+
+// runOne parses flags, which may stand between the arguments, and runs v.
+func (a *app) runOne(ctx context.Context, v verb, args []string) error {
+	fs := flag.NewFlagSet(v.name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.BoolVar(&a.json, "json", false, "print the result, and an error, as JSON")
+	fs.StringVar(&a.progress, "progress", "plain", "progress on stderr: plain, quiet or json")
+	fs.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
+	fs.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
+	if v.flags != nil {
+		v.flags(fs)
+	}
+	var words []string
+	for {
+		err := fs.Parse(args)
+		if errors.Is(err, flag.ErrHelp) {
+			return a.print(v.help(fs))
+		}
+		if err != nil {
+			return edge.Usagef("%s: %v", v.name, err)
+		}
+		rest := fs.Args()
+		if len(rest) == 0 {
+			break
+		}
+		if len(args) > len(rest) && args[len(args)-len(rest)-1] == "--" {
+			words = append(words, rest...)
+			break
+		}
+		words, args = append(words, rest[0]), rest[1:]
+	}
+	return v.run(ctx, words)
+}
+
+// help is the program's own help.
+func (a *app) help() string {
+	var b strings.Builder
+	b.WriteString("metalrun installs, verifies and serves metalpack environments, and runs MLX models\n\nUsage:\n  metalrun COMMAND [flags]\n\nCommands:\n")
+	for _, v := range a.verbs() {
+		fmt.Fprintf(&b, "  %-10s %s\n", v.name, v.short)
+	}
+	b.WriteString("\nExample:\n  metalrun run ai/smollm2 \"Why is the sky blue?\"\n\n'metalrun COMMAND --help' tells more.\n\n" + edge.ExitStatus + "\n")
+	return b.String()
+}
+
+func (v verb) help(fs *flag.FlagSet) string {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n\nExample:\n  %s\n\nFlags:\n", strings.TrimSpace(v.short+"\n\n"+v.long), strings.TrimSpace("metalrun "+v.name+" [flags] "+v.args), v.example)
+	fs.SetOutput(&b)
+	fs.PrintDefaults()
+	b.WriteString("\n" + edge.ExitStatus + "\n")
+	return b.String()
+}
+
+// wantArgs checks the number of arguments by the names of those wanted.
+func wantArgs(verb string, args []string, names ...string) error {
+	if len(args) < len(names) {
+		return edge.Usagef("%s: missing %s", verb, names[len(args)])
+	}
+	if len(args) > len(names) {
+		return edge.Usagef("%s: unexpected argument %q", verb, args[len(names)])
+	}
+	return nil
+}
+
+func (a *app) print(text string) error {
+	_, err := io.WriteString(a.env.Stdout, text)
+	return err
+}
+
+// events returns where progress goes.
+func (a *app) events() bundle.EventFunc {
+	mode := ui.Plain
+	switch a.progress {
+	case "quiet":
+		mode = ui.Quiet
+	case "json":
+		mode = ui.NDJSON
+	}
+	return ui.New(a.env.Stderr, mode).Event
+}
+
+// note tells the user something on stderr.
+func (a *app) note(format string, args ...any) {
+	a.events()(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf(format, args...)})
+}
+
+// remote returns how registries are spoken to.
+func (a *app) remote() remote.Options {
+	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, Events: a.events()}
+}
+
+// result prints v as JSON under --json, else text.
+func (a *app) result(v any, text string) error {
+	if !a.json {
+		return a.print(edge.Clean(text))
+	}
+	enc := json.NewEncoder(a.env.Stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
