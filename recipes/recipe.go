@@ -1,0 +1,209 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package recipes owns package recipes: their schema, their loader, and the
+// recipes that ship with the program, with their locks.
+//
+// A [Recipe] is read in three steps: strict decoding, in which an unknown
+// field is a [*SyntaxError] with file, line and column; extends and merge; and
+// [Recipe.Validate]. [Load] does all three, for a directory with a recipe.yaml
+// or for the name of an embedded recipe.
+//
+// # Merging
+//
+// A recipe that extends another, by path or embedded name, replaces its
+// scalars and lists; maps merge by key. A target replaces the fields of the
+// target with the same platform, its interpreter as a whole. A file belongs to
+// the recipe that named it, wherever that lies: [Recipe.ReadFile] knows.
+//
+// It promises that equal recipes give equal [Recipe.Merged] bytes, wherever
+// they lie, and that nothing outside the recipe's own directory is read.
+package recipes
+
+import (
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// FormatVersion is the version of recipe.yaml this package reads.
+const FormatVersion = 1
+
+// Recipe says what an environment is made of.
+type Recipe struct {
+	Version      int                       `yaml:"version"` // [FormatVersion]
+	Extends      string                    `yaml:"extends"` // embedded name, or path of a directory beginning with a dot or slash
+	Name         string                    `yaml:"name"`    // payload root and install directory
+	Release      string                    `yaml:"release"`
+	Requirements string                    `yaml:"requirements"` // file
+	Targets      []Target                  `yaml:"targets"`
+	Wheels       Wheels                    `yaml:"wheels"`
+	Strip        []string                  `yaml:"strip"` // doublestar, relative to the root
+	Compression  Compression               `yaml:"compression"`
+	Launch       map[string]bundle.Profile `yaml:"launch"`
+	Probes       []bundle.Probe            `yaml:"probes"`
+
+	home   place            // where the recipe itself lies
+	chain  []place          // home first, then what it extends
+	origin map[string]place // where each named file lies
+}
+
+// Target is one platform of a recipe.
+type Target struct {
+	Platform    string                       `yaml:"platform"`    // os/arch
+	OS          string                       `yaml:"os"`          // floor on darwin: "15.0"
+	Glibc       string                       `yaml:"glibc"`       // floor on linux: "2.35"
+	Lock        string                       `yaml:"lock"`        // file
+	Interpreter Interpreter                  `yaml:"interpreter"` // CPython
+	Env         map[string]map[string]string `yaml:"env"`         // launch profile -> variables it gets on this platform
+}
+
+// Interpreter is the CPython archive of a target.
+type Interpreter struct {
+	Version string `yaml:"version"` // 3.12.16
+	File    string `yaml:"file"`    // name under which it is looked for on disk; default: the last part of URL
+	URL     string `yaml:"url"`
+	SHA256  string `yaml:"sha256"`
+	Reason  string `yaml:"reason"` // why not the one of the recipe below
+}
+
+// Wheels holds the decisions about wheels. Each needs its reason.
+type Wheels struct {
+	Winner     []Winner     `yaml:"winner"`
+	Waive      []Waiver     `yaml:"waive"`
+	Exclude    []Exclude    `yaml:"exclude"`
+	Substitute []Substitute `yaml:"substitute"`
+	Extra      []Extra      `yaml:"extra"`
+}
+
+// Winner names the package whose bytes count under Path when several own it.
+type Winner struct {
+	Path    string `yaml:"path"` // a file, or a directory with a final slash
+	Package string `yaml:"package"`
+	Reason  string `yaml:"reason"`
+}
+
+// Waiver lets a package break a rule of the wheel reader.
+type Waiver struct {
+	Package string `yaml:"package"`
+	Rule    string `yaml:"rule"`
+	Path    string `yaml:"path"` // "" = all its files
+	Reason  string `yaml:"reason"`
+}
+
+// Exclude leaves a package out that the resolver wants.
+type Exclude struct {
+	Package string `yaml:"package"`
+	Reason  string `yaml:"reason"`
+}
+
+// Substitute replaces the locked wheel of a package by another one.
+type Substitute struct {
+	Package string `yaml:"package"`
+	File    string `yaml:"file"` // wheel file name, in wheels/ beside the recipe
+	URL     string `yaml:"url"`
+	SHA256  string `yaml:"sha256"`
+	Reason  string `yaml:"reason"`
+}
+
+// Extra adds a wheel that no index has.
+type Extra struct {
+	File   string `yaml:"file"` // wheel file name, in wheels/ beside the recipe
+	URL    string `yaml:"url"`
+	SHA256 string `yaml:"sha256"`
+	On     string `yaml:"on"` // GOOS; "" = every target
+	Reason string `yaml:"reason"`
+}
+
+// Codecs of layers.
+const (
+	CodecGzip = "gzip"
+	CodecZstd = "zstd"
+)
+
+// Compression says how layers are compressed; what is not set gets the
+// defaults of [DefaultGzip] and [DefaultZstd] and both codecs.
+type Compression struct {
+	Codecs []string `yaml:"codecs"` // CodecGzip, CodecZstd
+	Gzip   int      `yaml:"gzip"`   // 1 to 9
+	Zstd   string   `yaml:"zstd"`   // fast, release, best
+}
+
+// Default levels.
+const (
+	DefaultGzip = 6
+	DefaultZstd = "release"
+)
+
+// Dir is the directory of the recipe, "" when it is embedded.
+func (r *Recipe) Dir() string { return r.home.dir }
+
+// FS holds the recipe's own files, whether embedded or on disk.
+func (r *Recipe) FS() fs.FS { return r.home.fs }
+
+// WheelDirs lists the wheels/ directories on disk beside this recipe and those
+// it extends, nearest first, whether or not they exist.
+func (r *Recipe) WheelDirs() []string {
+	var dirs []string
+	for _, p := range r.chain {
+		if p.dir != "" {
+			dirs = append(dirs, p.path("wheels"))
+		}
+	}
+	return dirs
+}
+
+// Target returns the target of a platform, given as os/arch.
+func (r *Recipe) Target(platform string) (Target, bool) {
+	i := slices.IndexFunc(r.Targets, func(t Target) bool { return t.Platform == platform })
+	if i < 0 {
+		return Target{}, false
+	}
+	return r.Targets[i], true
+}
+
+// Bundle returns the platform with its floor. The recipe must be valid.
+func (t Target) Bundle() bundle.Platform {
+	p, _ := bundle.ParsePlatform(t.Platform) // checked by Validate
+	p.MacOS, p.Glibc = t.OS, t.Glibc
+	return p
+}
+
+// Profiles returns the launch profiles as they are on one platform: the
+// recipe's, with the variables that the target adds.
+func (r *Recipe) Profiles(t Target) map[string]bundle.Profile {
+	out := make(map[string]bundle.Profile, len(r.Launch))
+	for name, p := range r.Launch {
+		if extra := t.Env[name]; len(extra) > 0 {
+			env := maps.Clone(p.Env)
+			if env == nil {
+				env = make(map[string]string, len(extra))
+			}
+			maps.Copy(env, extra)
+			p.Env = env
+		}
+		out[name] = p
+	}
+	return out
+}
+
+// Decisions lists what the recipe decided against the default, for
+// environment.json.
+func (r *Recipe) Decisions() []bundle.Decision {
+	var out []bundle.Decision
+	for _, d := range r.Wheels.Exclude {
+		out = append(out, bundle.Decision{Kind: "exclude", Package: d.Package, Reason: d.Reason})
+	}
+	for _, d := range r.Wheels.Winner {
+		out = append(out, bundle.Decision{Kind: "winner", Package: d.Package, Path: d.Path, Reason: d.Reason})
+	}
+	for _, d := range r.Wheels.Waive {
+		out = append(out, bundle.Decision{Kind: "waive", Package: d.Package, Path: d.Path, Rule: d.Rule, Reason: d.Reason})
+	}
+	for _, d := range r.Wheels.Substitute {
+		out = append(out, bundle.Decision{Kind: "substitute", Package: d.Package, Path: d.File, Reason: d.Reason})
+	}
+	return out
+}
