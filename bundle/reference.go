@@ -42,8 +42,8 @@ var (
 )
 
 // ParseSource reads a source or registry reference:
-// [docker://]registry/repository[:tag][@digest], oci:DIR[:tag] or
-// oci-archive:FILE[:NAME]. namespace ("ai" for models) completes a repository
+// [docker://]registry/repository[:tag][@digest], oci:DIR[:tag][@digest] or
+// oci-archive:FILE[:NAME][@digest]. namespace ("ai" for models) completes a repository
 // of one component on Docker Hub; with "" such a word is an error. Errors wrap
 // [ErrInvalid].
 func ParseSource(s, namespace string) (Reference, error) {
@@ -79,6 +79,10 @@ func cutTransport(s string) (Transport, string, bool) {
 
 func parsePath(s string, t Transport, rest string) (Reference, error) {
 	r := Reference{Transport: t, Path: rest}
+	if i := strings.LastIndex(rest, "@sha256:"); i >= 0 && CheckDigest(digest.Digest(rest[i+1:])) == nil {
+		r.Digest, rest = digest.Digest(rest[i+1:]), rest[:i]
+		r.Path = rest
+	}
 	if i := strings.LastIndexByte(rest, ':'); i >= 0 && !strings.Contains(rest[i:], "/") {
 		r.Path, r.Tag = rest[:i], rest[i+1:]
 		if !tagPattern.MatchString(r.Tag) {

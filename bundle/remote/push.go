@@ -1,0 +1,170 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// Exists implements [bundle.Target] by a HEAD request. Errors:
+// [bundle.ErrUnauthorized], [bundle.ErrUnreachable].
+func (r *Repository) Exists(ctx context.Context, desc bundle.Descriptor) (bool, error) {
+	exists := r.api.Blobs().Exists
+	if bundle.IsManifest(desc.MediaType) {
+		exists = r.api.Manifests().Exists
+	}
+	ok, err := exists(ctx, desc)
+	return ok, r.fail(ctx, bundle.Label(desc), err)
+}
+
+// Tag implements [bundle.Target]. Errors: [bundle.ErrNotFound],
+// [bundle.ErrUnauthorized], [bundle.ErrUnreachable].
+func (r *Repository) Tag(ctx context.Context, desc bundle.Descriptor, name string) error {
+	return r.fail(ctx, "tag "+name, r.api.Tag(ctx, desc, name))
+}
+
+// Push implements [bundle.Target]. An upload that breaks is begun again, from
+// a source opened anew, unless the registry turns out to have the blob: the
+// answer alone may have been lost. Errors: [bundle.ErrMismatch],
+// [bundle.ErrUnauthorized], [bundle.ErrUnreachable], [bundle.ErrInvalid],
+// those of open.
+func (r *Repository) Push(ctx context.Context, desc bundle.Descriptor, open bundle.Opener) error {
+	what := "push " + bundle.Label(desc)
+	if err := bundle.CheckDescriptor(desc); err != nil {
+		return r.fail(ctx, what, err)
+	}
+	if bundle.IsManifest(desc.MediaType) {
+		return r.pushManifest(ctx, desc, open)
+	}
+	for attempt := 1; ; attempt++ {
+		again, err := r.pushBlob(ctx, desc, open)
+		if err == nil {
+			return nil
+		}
+		if !again || attempt == pushTries || ctx.Err() != nil {
+			return r.fail(ctx, what, err)
+		}
+		r.opts.Events.Emit(bundle.Event{
+			Kind: bundle.EventRetry, What: bundle.Label(desc), Digest: desc.Digest.String(), Size: desc.Size,
+			Attempt: attempt + 1, Reason: rootCause(err).Error(),
+		})
+		if err := r.opts.Wait(ctx, backoff(attempt)); err != nil {
+			return r.fail(ctx, what, err)
+		}
+		if ok, err := r.Exists(ctx, desc); err == nil && ok {
+			return nil
+		}
+	}
+}
+
+// pushManifest sends a manifest whole; one with a subject is listed among its
+// referrers too.
+func (r *Repository) pushManifest(ctx context.Context, desc bundle.Descriptor, open bundle.Opener) error {
+	what := "push manifest " + desc.Digest.String()
+	if err := checkManifest(desc); err != nil {
+		return r.fail(ctx, what, err)
+	}
+	rc, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	data, err := bundle.ReadVerified(rc, desc)
+	if err := errors.Join(err, rc.Close()); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return r.fail(ctx, what, r.api.Manifests().Push(ctx, desc, bytes.NewReader(data)))
+}
+
+// pushBlob makes one upload and tells whether another may do better.
+func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open bundle.Opener) (again bool, err error) {
+	rc, err := open(ctx)
+	if err != nil {
+		return false, err
+	}
+	ctx, dog := newWatchdog(ctx, pushStallTimeout)
+	defer dog.stop()
+	body := &upload{r: bundle.NewVerifier(rc, desc), c: rc, left: desc.Size, dog: dog}
+	err = r.blobs.Blobs().Push(ctx, desc, body)
+	closeErr := body.Close()
+	switch {
+	case body.failure() != nil:
+		return false, body.failure() // the source's fault: the same bytes would come again
+	case err == nil:
+		return false, closeErr
+	}
+	err = dog.explain(err)
+	var answer *errcode.ErrorResponse
+	if errors.As(err, &answer) {
+		switch answer.StatusCode {
+		case http.StatusNotFound, http.StatusTooManyRequests: // not found is the upload session
+			return true, err
+		}
+		return answer.StatusCode >= http.StatusInternalServerError, err
+	}
+	return isUnreachable(err), err
+}
+
+// upload is the body of a PUT: verified, watched, and closed only once nobody
+// reads. net/http may still be reading when it has returned the answer.
+type upload struct {
+	mu     sync.Mutex
+	r      *bundle.Verifier
+	c      io.Closer
+	left   int64
+	dog    *watchdog
+	err    error // of the source
+	closed bool
+}
+
+// Read implements io.Reader. The last bytes leave only after all were found
+// right, so a registry never holds the whole of a wrong blob.
+func (u *upload) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return 0, io.ErrClosedPipe
+	}
+	u.dog.guard()
+	n, err := u.r.Read(p)
+	u.left -= int64(n)
+	if err == nil && u.left <= 0 {
+		err = u.r.Finish()
+		if err == nil {
+			return n, nil
+		}
+		n = 0
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		u.err = err
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (u *upload) Close() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return nil
+	}
+	u.closed = true
+	return u.c.Close()
+}
+
+// failure is what the source did wrong, if anything.
+func (u *upload) failure() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
+}

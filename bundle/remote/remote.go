@@ -1,0 +1,210 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package remote owns the way to a registry: one repository of it as
+// [bundle.Source] and [bundle.Target].
+//
+// # How it works
+//
+// oras-go does authentication, uploads, tags and referrers; manifests and
+// blobs are read by our own requests through its authenticating client.
+// Requests without a body that can be lost are repeated with jittered
+// back-off, Retry-After honoured. A blob is one stream that mends itself: cut
+// or stalled, it asks for the rest by Range. Blobs travel over HTTP/1.1,
+// because HTTP/2 would put parallel streams on one connection; API calls
+// travel as they like.
+//
+// # Promises
+//
+// Credentials come from the docker configuration, are looked up by exact host
+// and never cross an origin. At most five redirects are followed, none from
+// https to http. Manifests are verified before they are returned; blobs are
+// not, because their readers verify them ([bundle.NewVerifier]); what is
+// pushed is verified before its last byte leaves. Errors name the host and
+// wrap the sentinels of package bundle; a cancelled context stays its own
+// error.
+package remote
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"oras.land/oras-go/v2/registry"
+	orasremote "oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// Defaults and caps.
+const (
+	DefaultRetries      = 5
+	DefaultStallTimeout = 30 * time.Second
+
+	pushTries        = 3
+	pushStallTimeout = 10 * time.Minute // a registry may hash for long before it answers
+	maxRetryAfter    = time.Minute
+	maxRedirects     = 5
+	maxReferrerPages = 16
+	maxReferrers     = 4096
+)
+
+// Options says how to reach a registry. The zero value is useful.
+type Options struct {
+	PlainHTTP    bool             // http where https is the default; loopback hosts are http anyway unless CAFile is set
+	CAFile       string           // PEM file of certificates trusted besides the system's
+	UserAgent    string           // "" = "metalpack"
+	Events       bundle.EventFunc // retries; nil = none
+	Client       *http.Client     // its Transport carries all requests; nil = our own
+	Retries      int              // after the first try; 0 = [DefaultRetries], -1 = none
+	StallTimeout time.Duration    // silence after which a connection is given up; 0 = [DefaultStallTimeout]
+
+	// Credentials is where passwords and tokens come from; nil = the docker
+	// configuration (DOCKER_CONFIG or ~/.docker/config.json).
+	Credentials credentials.Store
+	// Wait passes the time between two tries; nil = a timer.
+	Wait func(ctx context.Context, d time.Duration) error
+}
+
+// Repository is one repository of a registry.
+type Repository struct {
+	ref   registry.Reference
+	opts  Options
+	base  string                 // scheme://host/v2/repository
+	name  string                 // registry/repository, for messages
+	api   *orasremote.Repository // manifests, tags, referrers
+	blobs *orasremote.Repository // blobs, over HTTP/1.1
+}
+
+var (
+	_ bundle.Source = (*Repository)(nil)
+	_ bundle.Target = (*Repository)(nil)
+)
+
+// Open prepares a repository; nothing is sent yet. Errors: [bundle.ErrInvalid]
+// if ref is not a registry reference, or what is wrong with the certificate
+// file or the docker configuration.
+func Open(ref bundle.Reference, o Options) (*Repository, error) {
+	if ref.Transport != bundle.TransportDocker {
+		return nil, fmt.Errorf("%s: not in a registry: %w", ref, bundle.ErrInvalid)
+	}
+	o = withDefaults(o)
+	store, err := credentialStore(o)
+	if err != nil {
+		return nil, err
+	}
+	apiTransport, blobTransport, err := transports(o)
+	if err != nil {
+		return nil, err
+	}
+	r := &Repository{
+		ref:  registry.Reference{Registry: ref.Registry, Repository: ref.Repository},
+		opts: o,
+		name: ref.Registry + "/" + ref.Repository,
+	}
+	loopback := isLoopback(ref.Registry)
+	plain := o.PlainHTTP || (loopback && o.CAFile == "")
+	scheme := "https"
+	if plain {
+		scheme = "http"
+	}
+	r.base = scheme + "://" + r.ref.Host() + "/v2/" + ref.Repository
+	cache := auth.NewCache()
+	open := func(base http.RoundTripper) *orasremote.Repository {
+		client := authClient(o, base, store, cache, loopback)
+		return &orasremote.Repository{
+			Client: client, Reference: r.ref, PlainHTTP: plain,
+			ReferrerListMaxPages: maxReferrerPages, SkipReferrersGC: true,
+		}
+	}
+	r.api, r.blobs = open(apiTransport), open(blobTransport)
+	return r, nil
+}
+
+func withDefaults(o Options) Options {
+	switch {
+	case o.Retries == 0:
+		o.Retries = DefaultRetries
+	case o.Retries < 0:
+		o.Retries = 0
+	}
+	if o.StallTimeout == 0 {
+		o.StallTimeout = DefaultStallTimeout
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "metalpack"
+	}
+	if o.Wait == nil {
+		o.Wait = waitTimer
+	}
+	return o
+}
+
+// authClient is the oras client that answers challenges, over base.
+func authClient(o Options, base http.RoundTripper, store credentials.Store, cache auth.Cache, loopback bool) *auth.Client {
+	c := &auth.Client{
+		Client: &http.Client{
+			Transport:     &retryTransport{base: base, retries: o.Retries, wait: o.Wait, events: o.Events},
+			CheckRedirect: checkRedirect,
+		},
+		Credential: credentials.Credential(store),
+		Cache:      cache,
+	}
+	c.SetUserAgent(o.UserAgent)
+	if loopback {
+		// A registry on this machine may have its token server here too.
+		c.BlockedRealmPrefixes = slices.DeleteFunc(auth.DefaultBlockedRealmPrefixes(), func(p netip.Prefix) bool {
+			return p.Addr().IsLoopback()
+		})
+	}
+	return c
+}
+
+// isLoopback reports whether host[:port] is this machine by its name alone.
+func isLoopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// waitTimer waits d or until ctx is done.
+func waitTimer(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+// backoff is how long to wait before try attempt+1: from 0.25 s, doubling to
+// 8 s, half of it by chance so that many clients do not come back together.
+func backoff(attempt int) time.Duration {
+	d := min(250*time.Millisecond<<min(attempt-1, 10), 8*time.Second)
+	return d/2 + rand.N(d/2+1) //nolint:gosec // G404: jitter is no secret
+}
+
+// drain gives a connection back to its pool by reading a little of what is
+// left.
+func drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 64<<10) // at worst the connection is not reused
+	_ = body.Close()                          // it was only read
+}

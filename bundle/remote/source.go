@@ -1,0 +1,136 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	orasremote "oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// maxErrorBody bounds how much of a registry's explanation is read.
+const maxErrorBody = 16 << 10
+
+// Resolve implements [bundle.Source] by a HEAD request, which no registry
+// counts as a pull. Errors: [bundle.ErrNotFound], [bundle.ErrUnauthorized],
+// [bundle.ErrUnreachable], [bundle.ErrInvalid] if the answer is no usable
+// descriptor.
+func (r *Repository) Resolve(ctx context.Context, name string) (bundle.Descriptor, error) {
+	what := "manifest " + name
+	desc, err := r.api.Resolve(ctx, name)
+	if err != nil {
+		return bundle.Descriptor{}, r.fail(ctx, what, err)
+	}
+	if err := checkManifest(desc); err != nil {
+		return bundle.Descriptor{}, r.fail(ctx, what, err)
+	}
+	return desc, nil
+}
+
+// checkManifest reports whether a manifest may be read whole.
+func checkManifest(desc bundle.Descriptor) error {
+	if err := bundle.CheckDescriptor(desc); err != nil {
+		return err
+	}
+	if desc.Size > bundle.MaxManifest {
+		return fmt.Errorf("%d bytes, more than %d: %w", desc.Size, bundle.MaxManifest, bundle.ErrInvalid)
+	}
+	return nil
+}
+
+// Manifest implements [bundle.Source]. Errors: [bundle.ErrNotFound],
+// [bundle.ErrMismatch], [bundle.ErrUnauthorized], [bundle.ErrUnreachable],
+// [bundle.ErrInvalid] if desc is larger than [bundle.MaxManifest].
+func (r *Repository) Manifest(ctx context.Context, desc bundle.Descriptor) ([]byte, error) {
+	what := "manifest " + desc.Digest.String()
+	if err := checkManifest(desc); err != nil {
+		return nil, r.fail(ctx, what, err)
+	}
+	var data []byte
+	fetch := func() error {
+		header := http.Header{"Accept": {desc.MediaType}}
+		w, err := r.get(ctx, r.api, "/manifests/"+desc.Digest.String(), header)
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		data, err = bundle.ReadVerified(w, desc)
+		return err
+	}
+	for attempt := 1; ; attempt++ {
+		err := fetch()
+		if err == nil {
+			return data, nil
+		}
+		if attempt > r.opts.Retries || !isCut(err) || ctx.Err() != nil {
+			return nil, r.fail(ctx, what, err)
+		}
+		r.opts.Events.Emit(bundle.Event{Kind: bundle.EventRetry, What: what, Digest: desc.Digest.String(), Size: desc.Size, Attempt: attempt + 1, Reason: rootCause(err).Error()})
+		if err := r.opts.Wait(ctx, backoff(attempt)); err != nil {
+			return nil, r.fail(ctx, what, err)
+		}
+	}
+}
+
+// Referrers implements [bundle.Source]: by the referrers API, or by the
+// fallback tag where a registry has none. Errors: [bundle.ErrUnauthorized],
+// [bundle.ErrUnreachable], [bundle.ErrInvalid] if there are too many.
+func (r *Repository) Referrers(ctx context.Context, desc bundle.Descriptor) ([]bundle.Descriptor, error) {
+	var all []bundle.Descriptor
+	err := r.api.Referrers(ctx, desc, "", func(page []ocispec.Descriptor) error {
+		if len(all)+len(page) > maxReferrers {
+			return fmt.Errorf("more than %d: %w", maxReferrers, bundle.ErrInvalid)
+		}
+		all = append(all, page...)
+		return nil
+	})
+	return all, r.fail(ctx, "referrers of "+desc.Digest.String(), err)
+}
+
+// get sends one GET below the repository and returns the watched body of a
+// 200 or 206; any other answer is an error.
+func (r *Repository) get(ctx context.Context, via *orasremote.Repository, path string, header http.Header) (*watched, error) {
+	ctx = auth.AppendRepositoryScope(ctx, r.ref, auth.ActionPull)
+	ctx, dog := newWatchdog(ctx, r.opts.StallTimeout)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base+path, http.NoBody)
+	if err != nil {
+		dog.stop()
+		return nil, err
+	}
+	req.Header = header
+	req.Header.Set("Accept-Encoding", "identity")
+	resp, err := via.Client.Do(req)
+	if err != nil {
+		dog.stop()
+		return nil, dog.explain(err)
+	}
+	dog.rest()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
+		defer dog.stop()
+		return nil, refusal(resp)
+	}
+	return &watched{resp: resp, dog: dog}, nil
+}
+
+// refusal reads a registry's explanation and closes the answer.
+func refusal(resp *http.Response) error {
+	defer drain(resp.Body)
+	var body struct {
+		Errors errcode.Errors `json:"errors"`
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	if err == nil {
+		_ = json.Unmarshal(data, &body) // gateways answer in HTML; the status says enough
+	}
+	return &errcode.ErrorResponse{Method: resp.Request.Method, URL: resp.Request.URL, StatusCode: resp.StatusCode, Errors: body.Errors}
+}
