@@ -1,0 +1,100 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package lock
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Encode returns the canonical bytes of an address-free lock: rows in the
+// order they stand, one wheel a line. An address is written only for archive
+// rows, which are on no index.
+func (l *Lock) Encode() []byte {
+	var b strings.Builder
+	b.WriteString("# Written by \"metalpack lock\". It names files by size and sha256, not by address.\n")
+	fmt.Fprintf(&b, "lock-version = %s\ncreated-by = %s\n", quote(l.LockVersion), quote(l.CreatedBy))
+	if l.RequiresPython != "" {
+		fmt.Fprintf(&b, "requires-python = %s\n", quote(l.RequiresPython))
+	}
+	if len(l.Environments) > 0 {
+		quoted := make([]string, len(l.Environments))
+		for i, e := range l.Environments {
+			quoted[i] = quote(e)
+		}
+		fmt.Fprintf(&b, "environments = [%s]\n", strings.Join(quoted, ", "))
+	}
+	for i := range l.Packages {
+		l.Packages[i].encode(&b)
+	}
+	if in, ok := l.Inputs(); ok {
+		fmt.Fprintf(&b, "\n[tool.metalpack]\nplatform = %s\nfloor = %s\ninputs = %s\n", quote(in.Platform), quote(in.Floor), quote(in.Checksum))
+	}
+	return []byte(b.String())
+}
+
+func (p *Package) encode(b *strings.Builder) {
+	fmt.Fprintf(b, "\n[[packages]]\nname = %s\n", quote(p.Name))
+	if p.Version != "" {
+		fmt.Fprintf(b, "version = %s\n", quote(p.Version))
+	}
+	if p.Marker != "" {
+		fmt.Fprintf(b, "marker = %s\n", quote(p.Marker))
+	}
+	if p.Archive != nil {
+		fmt.Fprintf(b, "archive = %s\n", p.Archive.encode("url", p.Archive.URL))
+	}
+	if len(p.Wheels) > 0 {
+		b.WriteString("wheels = [\n")
+		for _, f := range p.Wheels {
+			fmt.Fprintf(b, "  %s,\n", f.encode("path", f.Path))
+		}
+		b.WriteString("]\n")
+	}
+}
+
+func (f File) encode(key, value string) string {
+	size := ""
+	if f.Size > 0 {
+		size = fmt.Sprintf("size = %d, ", f.Size)
+	}
+	return fmt.Sprintf("{ %s = %s, %shashes = { sha256 = %s } }", key, quote(value), size, quote(f.Hashes["sha256"]))
+}
+
+// quote writes a TOML basic string.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range s {
+		switch {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(c)
+		case c < ' ' || c == 0x7f:
+			fmt.Fprintf(&b, `\u%04X`, c)
+		default:
+			b.WriteRune(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// fromWheels makes the address-free rows of selected wheels.
+func fromWheels(wheels []Wheel) []Package {
+	rows := make([]Package, 0, len(wheels))
+	for _, w := range wheels {
+		f := File{Size: w.Size, Hashes: map[string]string{"sha256": w.SHA256}}
+		p := Package{Name: w.Name, Version: w.Version}
+		if w.Direct {
+			f.URL = w.URL
+			p.Archive = &f
+		} else {
+			f.Path = "wheels/" + w.File
+			p.Wheels = []File{f}
+		}
+		rows = append(rows, p)
+	}
+	return rows
+}

@@ -1,0 +1,211 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package lock
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/metalpack/metalpack/builder/target"
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/recipes"
+)
+
+// ForTarget makes the build target of a recipe's target.
+func ForTarget(t recipes.Target) (*target.Target, error) {
+	return target.New(t.Bundle(), t.Interpreter.Version)
+}
+
+// Read reads and decodes the lock of a recipe's target. Errors wrap
+// [bundle.ErrNotFound] or [bundle.ErrInvalid].
+func Read(r *recipes.Recipe, rt recipes.Target) (*Lock, []byte, error) {
+	data, err := r.ReadFile(rt.Lock)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := Parse(rt.Lock, data)
+	return l, data, err
+}
+
+// Checksum is the checksum of what the resolver is asked: requirements,
+// platform with floor, Python minor version and excluded packages.
+func Checksum(r *recipes.Recipe, t *target.Target) (string, error) {
+	requirements, err := requirementsOf(r)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "metalpack lock inputs 1\nplatform %s\nfloor %s\npython %s\n", t.Platform(), t.Platform().Floor(), t.PythonMinor())
+	for _, name := range excluded(r) {
+		fmt.Fprintf(h, "exclude %s\n", name)
+	}
+	fmt.Fprintf(h, "requirements %d\n%s", len(requirements), requirements)
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// requirementsOf reads the requirements with Unix line ends, so that a
+// checkout's line ends do not make a lock stale. Option lines would bring in
+// inputs that no checksum covers.
+func requirementsOf(r *recipes.Recipe) (string, error) {
+	data, err := r.ReadFile(r.Requirements)
+	if err != nil {
+		return "", err
+	}
+	text := strings.ReplaceAll(string(data), "\r\n", "\n")
+	for i, line := range strings.Split(text, "\n") {
+		if strings.HasPrefix(strings.TrimSpace(line), "-") {
+			return "", fmt.Errorf("%s:%d: option lines are not accepted; indexes are configured in uv: %w", r.Requirements, i+1, bundle.ErrInvalid)
+		}
+	}
+	return text, nil
+}
+
+// excluded lists the packages the recipe leaves out, sorted.
+func excluded(r *recipes.Recipe) []string {
+	names := make([]string, 0, len(r.Wheels.Exclude))
+	for _, e := range r.Wheels.Exclude {
+		names = append(names, e.Package)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Check reports whether the lock belongs to the recipe as it is now. The error
+// wraps [ErrStale]. A lock without [tool.metalpack], made by hand or by
+// another tool, passes.
+func Check(l *Lock, r *recipes.Recipe, t *target.Target) error {
+	in, ok := l.Inputs()
+	if !ok {
+		return nil
+	}
+	want, err := Checksum(r, t)
+	if err != nil {
+		return err
+	}
+	if in.Checksum != want {
+		return fmt.Errorf("recipe %s, %s: requirements, target, Python or excludes changed since it was made; run: metalpack lock: %w", r.Name, t, ErrStale)
+	}
+	return nil
+}
+
+// ForRecipe reads the lock of a recipe's target, checks that it is not stale,
+// and returns it, its bytes, and the wheels to install: selected, without the
+// excluded, with substitutes and extras. Errors are those of [Read], [Check]
+// and [Lock.Select].
+func ForRecipe(r *recipes.Recipe, rt recipes.Target) (*Lock, []byte, []Wheel, error) {
+	t, err := ForTarget(rt)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	l, data, err := Read(r, rt)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	wheels, err := l.wheelsOf(r, t)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("%s: %w", rt.Lock, err)
+	}
+	return l, data, wheels, nil
+}
+
+func (l *Lock) wheelsOf(r *recipes.Recipe, t *target.Target) ([]Wheel, error) {
+	if err := Check(l, r, t); err != nil {
+		return nil, err
+	}
+	skip := excluded(r)
+	for _, s := range r.Wheels.Substitute {
+		skip = append(skip, s.Package)
+	}
+	wheels, err := l.selectExcept(t, skip)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range r.Wheels.Substitute {
+		if !slices.ContainsFunc(l.Packages, func(p Package) bool { return p.Name == s.Package }) {
+			return nil, fmt.Errorf("substitute %s: the lock has no such package: %w", s.Package, bundle.ErrInvalid)
+		}
+		w, err := ownWheel(t, s.File, s.URL, s.SHA256)
+		if err != nil {
+			return nil, fmt.Errorf("substitute %s: %w", s.Package, err)
+		}
+		if w.Name != s.Package {
+			return nil, fmt.Errorf("substitute %s: %s belongs to another package: %w", s.Package, s.File, bundle.ErrInvalid)
+		}
+		wheels = append(wheels, w)
+	}
+	for _, e := range r.Wheels.Extra {
+		if e.On != "" && e.On != t.Platform().OS {
+			continue
+		}
+		w, err := ownWheel(t, e.File, e.URL, e.SHA256)
+		if err != nil {
+			return nil, fmt.Errorf("extra wheel: %w", err)
+		}
+		wheels = append(wheels, w)
+	}
+	slices.SortFunc(wheels, func(a, b Wheel) int { return strings.Compare(a.Name, b.Name) })
+	for i := 1; i < len(wheels); i++ {
+		if wheels[i].Name == wheels[i-1].Name {
+			return nil, fmt.Errorf("%s is there twice: %s and %s: %w", wheels[i].Name, wheels[i-1].File, wheels[i].File, bundle.ErrInvalid)
+		}
+	}
+	return wheels, nil
+}
+
+// ownWheel is a wheel that the recipe brings.
+func ownWheel(t *target.Target, file, url, sum string) (Wheel, error) {
+	parsed, err := target.ParseWheelName(file)
+	if err != nil {
+		return Wheel{}, err
+	}
+	if err := t.Accepts(file); err != nil {
+		return Wheel{}, err
+	}
+	return Wheel{Name: parsed.Name, Version: parsed.Version, File: file, SHA256: sum, URL: url, Direct: url != ""}, nil
+}
+
+// ResolveOptions says how [Resolve] treats a lock that is there.
+type ResolveOptions struct {
+	Current *Lock    // its versions are kept if they still fit; nil = newest of all
+	Update  []string // packages to bring up to date although Current has them
+}
+
+// Resolve asks uv for the closure of the recipe's requirements on a target and
+// returns a lock without addresses, filtered for that target. Errors wrap
+// [ErrNoUV], [bundle.ErrUnreachable] or [bundle.ErrInvalid], and carry what uv
+// said.
+func Resolve(ctx context.Context, uv UV, r *recipes.Recipe, t *target.Target, o ResolveOptions) (*Lock, error) {
+	requirements, err := requirementsOf(r)
+	if err != nil {
+		return nil, err
+	}
+	checksum, err := Checksum(r, t)
+	if err != nil {
+		return nil, err
+	}
+	found, err := uv.compile(ctx, compileInput{requirements: requirements, target: t, current: o.Current, update: o.Update})
+	if o.Current != nil && errors.Is(err, bundle.ErrInvalid) {
+		// The old versions no longer fit together with the requirements.
+		found, err = uv.compile(ctx, compileInput{requirements: requirements, target: t})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recipe %s, %s: %w", r.Name, t, err)
+	}
+	wheels, err := found.selectExcept(t, excluded(r))
+	if err != nil {
+		return nil, fmt.Errorf("recipe %s, %s: what uv resolved: %w", r.Name, t, err)
+	}
+	return &Lock{
+		LockVersion: Version, CreatedBy: "metalpack", RequiresPython: "==" + t.PythonMinor() + ".*",
+		Environments: []string{t.Marker()}, Packages: fromWheels(wheels),
+		Tool: map[string]any{"metalpack": map[string]any{
+			"platform": t.Platform().String(), "floor": t.Platform().Floor(), "inputs": checksum,
+		}},
+	}, nil
+}

@@ -1,0 +1,201 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package lock
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/metalpack/metalpack/builder/target"
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// Wheel is one wheel file that a target needs.
+type Wheel struct {
+	Name    string // normalised
+	Version string
+	File    string // wheel file name
+	Size    int64  // 0 = unknown
+	SHA256  string // hex
+	URL     string // "" = ask the index
+	Direct  bool   // from a URL of its own, on no index (direct_url.json)
+}
+
+// Select evaluates the lock for a target: markers, then one wheel per package
+// by its file name. The wheels are sorted by name. Errors wrap
+// [bundle.ErrInvalid], [bundle.ErrUnsupportedHost] when the lock is for other
+// platforms, or [target.ErrNoWheel], which lists the tags there are.
+func (l *Lock) Select(t *target.Target) ([]Wheel, error) {
+	return l.selectExcept(t, nil)
+}
+
+// selectExcept selects without looking at the sources of excluded packages.
+func (l *Lock) selectExcept(t *target.Target, exclude []string) ([]Wheel, error) {
+	if err := l.admits(t); err != nil {
+		return nil, err
+	}
+	sets := target.Sets{DependencyGroups: l.DefaultGroups}
+	var out []Wheel
+	seen := make(map[string]bool)
+	for i := range l.Packages {
+		p := &l.Packages[i]
+		ok, err := t.Eval(p.Marker, sets)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Name, err)
+		}
+		if !ok || slices.Contains(exclude, p.Name) {
+			continue
+		}
+		if seen[p.Name] {
+			return nil, fmt.Errorf("%s: two rows apply to %s: %w", p.Name, t, bundle.ErrInvalid)
+		}
+		seen[p.Name] = true
+		w, err := p.choose(t)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", p.Name, p.Version, err)
+		}
+		out = append(out, w)
+	}
+	slices.SortFunc(out, func(a, b Wheel) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// admits checks what the lock says about where it applies.
+func (l *Lock) admits(t *target.Target) error {
+	ok, err := t.AdmitsPython(l.RequiresPython)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("requires-python %q does not admit CPython %s: %w", l.RequiresPython, t.Python(), bundle.ErrInvalid)
+	}
+	for _, marker := range l.Environments {
+		ok, err := t.Eval(marker, target.Sets{})
+		if err != nil {
+			return fmt.Errorf("environments: %w", err)
+		}
+		if ok {
+			return nil
+		}
+	}
+	if len(l.Environments) > 0 {
+		return fmt.Errorf("the lock is for %q, not for %s: %w", l.Environments, t, bundle.ErrUnsupportedHost)
+	}
+	return nil
+}
+
+// choose picks the file of a row.
+func (p *Package) choose(t *target.Target) (Wheel, error) {
+	if ok, err := t.AdmitsPython(p.RequiresPython); err != nil || !ok {
+		return Wheel{}, errors.Join(fmt.Errorf("requires-python %q does not admit CPython %s: %w", p.RequiresPython, t.Python(), bundle.ErrInvalid), err)
+	}
+	switch {
+	case p.VCS != nil:
+		return Wheel{}, fmt.Errorf("a vcs row has no content hash; build a wheel and name it under wheels.substitute: %w", bundle.ErrInvalid)
+	case p.Directory != nil:
+		return Wheel{}, fmt.Errorf("a directory row names no bytes; build a wheel and name it under wheels.substitute: %w", bundle.ErrInvalid)
+	case p.Archive != nil:
+		return p.archive(t)
+	case len(p.Wheels) == 0:
+		return Wheel{}, fmt.Errorf("there is an sdist but no wheel, and nothing is compiled here; name a wheel under wheels.substitute: %w", bundle.ErrInvalid)
+	}
+	names := make([]string, len(p.Wheels))
+	for i, f := range p.Wheels {
+		name, err := f.fileName(false)
+		if err != nil {
+			return Wheel{}, err
+		}
+		names[i] = name
+	}
+	i, err := t.Best(names)
+	if err != nil {
+		return Wheel{}, err
+	}
+	return p.wheel(names[i], p.Wheels[i])
+}
+
+// archive takes an archive row whose file is a wheel.
+func (p *Package) archive(t *target.Target) (Wheel, error) {
+	name, err := p.Archive.fileName(true)
+	if err != nil {
+		return Wheel{}, err
+	}
+	if !strings.HasSuffix(name, ".whl") {
+		return Wheel{}, fmt.Errorf("the archive %s is no wheel, and nothing is compiled here: %w", name, bundle.ErrInvalid)
+	}
+	if err := t.Accepts(name); err != nil {
+		return Wheel{}, err
+	}
+	w, err := p.wheel(name, *p.Archive)
+	w.Direct = true
+	return w, err
+}
+
+// wheel checks that the file is what the row says.
+func (p *Package) wheel(name string, f File) (Wheel, error) {
+	parsed, err := target.ParseWheelName(name)
+	if err != nil {
+		return Wheel{}, err
+	}
+	version := p.Version
+	if version == "" {
+		version = parsed.Version
+	}
+	if parsed.Name != p.Name || !sameButLocal(parsed.Version, version) {
+		return Wheel{}, fmt.Errorf("the file %s belongs to another package or version: %w", name, bundle.ErrInvalid)
+	}
+	sum, err := f.sha256()
+	if err != nil {
+		return Wheel{}, fmt.Errorf("%s: %w", name, err)
+	}
+	w := Wheel{Name: p.Name, Version: version, File: name, Size: f.Size, SHA256: sum, URL: f.URL}
+	return w, nil
+}
+
+// sameButLocal compares versions; a local part may be missing in one.
+func sameButLocal(a, b string) bool {
+	if target.SameVersion(a, b) {
+		return true
+	}
+	pa, la, _ := strings.Cut(a, "+")
+	pb, lb, _ := strings.Cut(b, "+")
+	return (la == "" || lb == "") && target.SameVersion(pa, pb)
+}
+
+// fileName is the row's name, else the last part of an address. For wheels the
+// url is preferred only where no path stands; so it is for archives.
+func (f File) fileName(archive bool) (string, error) {
+	name := f.Name
+	if name == "" || archive {
+		name = path.Base(strings.ReplaceAll(f.Path, `\`, "/"))
+		if f.Path == "" {
+			u, err := url.Parse(f.URL)
+			if err != nil {
+				return "", fmt.Errorf("url does not parse: %w", bundle.ErrInvalid)
+			}
+			name = path.Base(u.Path)
+		}
+	}
+	if err := bundle.CheckPath(name); err != nil || strings.Contains(name, "/") {
+		return "", fmt.Errorf("file name %q: %w", name, bundle.ErrInvalid)
+	}
+	return name, nil
+}
+
+// sha256 returns the one hash that counts here.
+func (f File) sha256() (string, error) {
+	sum, ok := f.Hashes["sha256"]
+	if !ok {
+		return "", fmt.Errorf("no sha256 among its hashes: %w", bundle.ErrInvalid)
+	}
+	if raw, err := hex.DecodeString(sum); err != nil || len(raw) != 32 || strings.ToLower(sum) != sum {
+		return "", fmt.Errorf("sha256 %q: want 64 lower-case hex digits: %w", sum, bundle.ErrInvalid)
+	}
+	return sum, nil
+}
