@@ -1,0 +1,310 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wheel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// startup matches what the interpreter obeys at every start, relative to
+// site-packages or to the root.
+var startup = regexp.MustCompile(`(?i)^((sitecustomize|usercustomize)([./].*)?|(bin/)?(pyvenv\.cfg|[^/]*\._pth))$`)
+
+// readMetadata holds METADATA and WHEEL against the file name.
+func (w *Wheel) readMetadata(name, ver string) error {
+	meta, err := w.text("METADATA")
+	if err != nil {
+		return err
+	}
+	names, versions := headers(meta, "Name"), headers(meta, "Version")
+	if len(names) != 1 || len(versions) != 1 {
+		return invalid("METADATA: %d Name and %d Version fields, want one each", len(names), len(versions))
+	}
+	if Normalize(names[0]) != Normalize(name) || !sameVersion(ver, versions[0]) {
+		return invalid("METADATA: is of %s %s, the file name says %s %s", names[0], versions[0], name, ver)
+	}
+	w.Name, w.Version = Normalize(name), versions[0]
+	about, err := w.text("WHEEL")
+	if err != nil {
+		return err
+	}
+	formats := headers(about, "Wheel-Version")
+	if len(formats) != 1 {
+		return invalid("WHEEL: %d Wheel-Version fields, want one", len(formats))
+	}
+	major, _, _ := strings.Cut(formats[0], ".")
+	if n, err := strconv.Atoi(major); err != nil || n != 1 {
+		return invalid("WHEEL: Wheel-Version %q, this program reads 1.x", formats[0])
+	}
+	if pure := headers(about, "Root-Is-Purelib"); len(pure) != 1 || !strings.EqualFold(pure[0], "true") && !strings.EqualFold(pure[0], "false") {
+		return invalid("WHEEL: Root-Is-Purelib %q, want true or false", pure)
+	}
+	return nil
+}
+
+// text reads a file of the metadata directory, verified.
+func (w *Wheel) text(name string) ([]byte, error) {
+	m, ok := w.find(w.distInfo + "/" + name)
+	if !ok {
+		return nil, invalid("%s: missing", name)
+	}
+	if m.size > maxMetadata {
+		return nil, invalid("%s: %d bytes, more than %d", name, m.size, maxMetadata)
+	}
+	data, err := io.ReadAll(w.verified(m))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return data, nil
+}
+
+// headers returns the values of a field in the head of an e-mail like file.
+func headers(data []byte, field string) (values []string) {
+	for line := range bytes.Lines(data) {
+		line = bytes.TrimRight(line, "\r\n")
+		if len(line) == 0 {
+			break
+		}
+		key, value, ok := bytes.Cut(line, []byte(":"))
+		if ok && strings.EqualFold(string(key), field) {
+			values = append(values, string(bytes.TrimSpace(value)))
+		}
+	}
+	return values
+}
+
+// verified inflates a member and ends with an error unless it is what RECORD
+// says.
+func (w *Wheel) verified(m member) io.ReadCloser {
+	rc := w.arch.open(m)
+	sum := digest.NewDigestFromEncoded(digest.SHA256, w.rows[m.name].sum)
+	return struct {
+		io.Reader
+		io.Closer
+	}{bundle.NewVerifier(rc, bundle.Descriptor{Digest: sum, Size: m.size}), rc}
+}
+
+// Open inflates the file. The stream ends with an error that wraps
+// [bundle.ErrMismatch] or [bundle.ErrInvalid] and names wheel and member unless
+// its bytes are those of RECORD.
+func (f File) Open() (io.ReadCloser, error) {
+	if f.wheel == nil {
+		return io.NopCloser(bytes.NewReader(f.content)), nil
+	}
+	return &namedReader{f.wheel.verified(f.member), f.wheel.File + ": " + f.member.name}, nil
+}
+
+// namedReader says of whom an error speaks.
+type namedReader struct {
+	io.ReadCloser
+	name string
+}
+
+// Read implements io.Reader.
+func (r *namedReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%s: %w", r.name, err)
+	}
+	return n, err
+}
+
+// made is a file that does not come from the archive.
+func (w *Wheel) made(p string, content []byte, mode uint32) File {
+	return File{Path: p, Mode: mode, Size: int64(len(content)), SHA256: digest.FromBytes(content).Encoded(), content: content}
+}
+
+// spread decides where every member goes.
+func (w *Wheel) spread() error {
+	var commands map[string][]byte
+	if _, ok := w.find(w.distInfo + "/entry_points.txt"); ok {
+		data, err := w.text("entry_points.txt")
+		if err == nil {
+			commands, err = parseEntryPoints(data, w.python)
+		}
+		if err != nil {
+			return fmt.Errorf("%s/entry_points.txt: %w", w.distInfo, err)
+		}
+	}
+	for _, m := range w.arch.members {
+		if m.dir {
+			continue
+		}
+		if err := w.place(m, commands); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	for name, script := range commands {
+		w.files = append(w.files, w.made("bin/"+name, script, bundle.ModeExecutable))
+	}
+	w.files = append(w.files, w.made(w.MetadataDir()+"/INSTALLER", []byte(installer), bundle.ModeFile))
+	seen := map[string]bool{w.MetadataDir() + "/RECORD": true}
+	for _, f := range w.files {
+		if seen[f.Path] {
+			return invalid("two files of the wheel are installed as %q", f.Path)
+		}
+		seen[f.Path] = true
+	}
+	return nil
+}
+
+// place adds one member to the files, unless the installer writes that file
+// itself.
+func (w *Wheel) place(m member, commands map[string][]byte) error {
+	if rest, ok := strings.CutPrefix(m.name, w.distInfo+"/"); ok {
+		switch rest {
+		case "RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json":
+			return nil
+		}
+	}
+	f := File{Mode: bundle.ModeFile, Size: m.size, SHA256: w.rows[m.name].sum, member: m, wheel: w}
+	if m.exec {
+		f.Mode = bundle.ModeExecutable
+	}
+	p, script, err := w.destination(m.name)
+	if err != nil {
+		return err
+	}
+	f.Path = p
+	if skip, err := w.checkPlace(p); skip || err != nil {
+		return err
+	}
+	if script {
+		name := strings.TrimPrefix(p, "bin/")
+		if shadowed(name, commands) {
+			return nil
+		}
+		if f, err = w.script(f, m); err != nil {
+			return err
+		}
+	}
+	w.files = append(w.files, f)
+	return nil
+}
+
+// destination returns where a member goes and whether it is a script.
+func (w *Wheel) destination(name string) (p string, script bool, err error) {
+	top, rest, _ := strings.Cut(name, "/")
+	stem := strings.TrimSuffix(w.distInfo, ".dist-info")
+	if !strings.HasSuffix(top, ".data") || rest == "" {
+		return path.Join(w.site(), name), false, nil
+	}
+	if top != stem+".data" {
+		return "", false, invalid("a .data directory that is not %s.data", stem)
+	}
+	key, rest, _ := strings.Cut(rest, "/")
+	if rest == "" {
+		return "", false, invalid("a file in place of a directory")
+	}
+	switch key {
+	case "purelib", "platlib":
+		return path.Join(w.site(), rest), false, nil
+	case "headers":
+		return path.Join("include", "python"+w.python, w.Name, rest), false, nil
+	case "data":
+		return rest, false, nil
+	case "scripts":
+		return path.Join("bin", rest), true, checkCommand(rest)
+	}
+	return "", false, invalid("unknown key %q under .data", key)
+}
+
+// checkPlace refuses places where a wheel has no business and what runs at every
+// start. It reports whether the file is to be left out.
+func (w *Wheel) checkPlace(p string) (skip bool, err error) {
+	if err := bundle.CheckPath(p); err != nil {
+		return false, err
+	}
+	module, inSite := strings.CutPrefix(p, w.site()+"/")
+	folded := strings.ToLower(p)
+	top, rest, _ := strings.Cut(module, "/")
+	switch {
+	case folded == bundle.MetadataDir || strings.HasPrefix(folded, bundle.MetadataDir+"/"):
+		return false, invalid("a file in %s/, which describes the environment", bundle.MetadataDir)
+	case !inSite && strings.HasPrefix(folded, "lib/python"+w.python+"/"):
+		return false, invalid("a file in the standard library")
+	case strings.HasPrefix(folded, "bin/"):
+		if err := checkCommand(p[len("bin/"):]); err != nil {
+			return false, err
+		}
+	case inSite && rest != "" && strings.HasSuffix(strings.ToLower(top), ".dist-info") && top != w.distInfo:
+		return false, invalid("a file in the metadata of another package")
+	}
+	switch rule := broken(module, inSite); {
+	case rule == "":
+		return false, nil
+	case !w.waived(rule):
+		return false, invalid("refused by rule %s, which a recipe can waive", rule)
+	default:
+		return rule == RulePycache && strings.Contains(folded, "__pycache__/"), nil
+	}
+}
+
+// broken returns the rule that a file breaks, or "". p is relative to
+// site-packages or, outside of it, to the root.
+func broken(p string, inSite bool) string {
+	folded := strings.ToLower(p)
+	switch ext := path.Ext(folded); {
+	case strings.Contains("/"+folded, "/__pycache__/"), ext == ".pyc", ext == ".pyo":
+		return RulePycache
+	case inSite && ext == ".pth" && !strings.Contains(p, "/"):
+		return RulePth
+	case startup.MatchString(p):
+		return RuleStartup
+	}
+	return ""
+}
+
+// shadowed reports whether an entry point's launcher takes the place of a
+// script.
+func shadowed(script string, commands map[string][]byte) bool {
+	for _, suffix := range []string{"", ".exe", "-script.py", ".pya"} {
+		if name, ok := strings.CutSuffix(script, suffix); ok && commands[name] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// script makes a script executable, and relocatable if it asks for that by the
+// line "#!python".
+func (w *Wheel) script(f File, m member) (File, error) {
+	f.Mode = bundle.ModeExecutable
+	const mark = "#!python"
+	if m.size < int64(len(mark)) {
+		return f, nil
+	}
+	rc := w.verified(m)
+	head := make([]byte, len(mark))
+	_, err := io.ReadFull(rc, head)
+	if err == nil && string(head) != mark {
+		return f, rc.Close()
+	}
+	if err == nil && m.size > maxScript {
+		err = invalid("a script of %d bytes, more than %d", m.size, maxScript)
+	}
+	var rest []byte
+	if err == nil {
+		rest, err = io.ReadAll(rc)
+	}
+	if cerr := rc.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return f, err
+	}
+	content, _ := rewriteScript(w.python, append(head, rest...))
+	return w.made(f.Path, content, bundle.ModeExecutable), nil
+}
