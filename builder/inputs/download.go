@@ -1,0 +1,249 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package inputs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// How downloads behave.
+const (
+	attempts     = 5
+	firstDelay   = 200 * time.Millisecond // doubles with every attempt, plus jitter
+	stallTimeout = 60 * time.Second       // without a byte
+)
+
+// newClient returns a client for large files: HTTP/1.1, so that parallel
+// files use parallel connections, and bytes as they are.
+func newClient() *http.Client {
+	t := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DisableCompression: true,
+		TLSHandshakeTimeout: 20 * time.Second, ResponseHeaderTimeout: stallTimeout,
+		MaxIdleConnsPerHost: DefaultParallel, IdleConnTimeout: time.Minute,
+	}
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	return &http.Client{Transport: t}
+}
+
+// fromURL downloads into the cache. False means that this address does not
+// have the file or cannot be reached; the reason is kept. A mismatch is an
+// error.
+func (j *job) fromURL(ctx context.Context, w Want, address string) (_ bool, err error) {
+	unlock, err := j.Cache.lock(ctx, w.SHA256)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	// Another process may have finished it while we waited.
+	if ok, err := j.Cache.Verify(ctx, w.SHA256); err != nil || ok {
+		return ok, err
+	}
+	p, err := j.Cache.openPartial(ctx, w.SHA256)
+	if err != nil {
+		return false, err
+	}
+	defer p.close(&err)
+	event := bundle.Event{Kind: bundle.EventStarted, What: w.File, Digest: "sha256:" + w.SHA256, Size: w.Size, Offset: p.size}
+	j.Events.Emit(event)
+	err = j.download(ctx, w, address, p)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	var reach *fetchError
+	if errors.As(err, &reach) {
+		j.because(w, err)
+		if p.size == 0 {
+			return false, p.discard()
+		}
+		return false, nil // the next attempt goes on from here
+	}
+	if err != nil {
+		return false, err
+	}
+	if _, err := j.Cache.commit(p, w.SHA256, w.Size); err != nil {
+		return false, err
+	}
+	event.Kind, event.Offset, event.Size = bundle.EventDone, p.size, p.size
+	j.Events.Emit(event)
+	return true, nil
+}
+
+// fetchError is a failure of an address, not of our disk. It shows the host
+// alone.
+type fetchError struct {
+	host  string
+	err   error
+	final bool // trying again is useless
+}
+
+func (e *fetchError) Error() string { return fmt.Sprintf("%s: %v", e.host, e.err) }
+func (e *fetchError) Unwrap() error { return e.err }
+
+// download fills p, trying again from where it stopped.
+func (j *job) download(ctx context.Context, w Want, address string, p *partial) error {
+	delay := firstDelay
+	for attempt := 1; ; attempt++ {
+		err := j.attempt(ctx, w, address, p)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		var reach *fetchError
+		if !errors.As(err, &reach) || reach.final || attempt == attempts {
+			return err
+		}
+		j.Events.Emit(bundle.Event{
+			Kind: bundle.EventRetry, What: w.File, Digest: "sha256:" + w.SHA256,
+			Offset: p.size, Size: w.Size, Attempt: attempt + 1, Reason: err.Error(),
+		})
+		timer := time.NewTimer(delay + rand.N(delay)) //nolint:gosec // jitter is no secret
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+		delay *= 2
+	}
+}
+
+// attempt makes one request for the bytes that p lacks.
+func (j *job) attempt(ctx context.Context, w Want, address string, p *partial) (err error) {
+	if w.Size > 0 && p.size > w.Size {
+		if err := p.restart(); err != nil {
+			return err
+		}
+	}
+	if w.Size > 0 && p.size == w.Size {
+		return nil // complete; the caller checks it
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		return &fetchError{host: "address", err: fmt.Errorf("does not parse: %w", bundle.ErrInvalid), final: true}
+	}
+	host := req.URL.Host
+	if p.size > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", p.size))
+	}
+	resp, err := j.client.Do(req)
+	if err != nil {
+		var dns *net.DNSError
+		unknown := errors.As(err, &dns) && dns.IsNotFound
+		return &fetchError{host: host, err: fmt.Errorf("%s: %w", reason(ctx, err), bundle.ErrUnreachable), final: unknown}
+	}
+	defer func() { _ = resp.Body.Close() }() // read side
+	if err := accept(resp, p); err != nil {
+		var bad *fetchError
+		if errors.As(err, &bad) {
+			bad.host = host
+		}
+		return err
+	}
+	watch := newWatchdog(cancel)
+	defer watch.stop()
+	body := bundle.WithProgress(io.NopCloser(watch.reader(resp.Body)), bundle.Event{
+		What: w.File, Digest: "sha256:" + w.SHA256, Offset: p.size, Size: w.Size,
+	}, j.Events)
+	source := &sourceReader{r: body}
+	if err := p.copy(ctx, source, w.Size); err != nil && source.err == nil && ctx.Err() == nil {
+		return err // our disk
+	}
+	if source.err != nil || ctx.Err() != nil {
+		return &fetchError{host: host, err: fmt.Errorf("after %d bytes: %s: %w", p.size, reason(ctx, source.err), bundle.ErrUnreachable)}
+	}
+	if w.Size > 0 && p.size < w.Size {
+		return &fetchError{host: host, err: fmt.Errorf("ends after %d of %d bytes: %w", p.size, w.Size, bundle.ErrUnreachable)}
+	}
+	return nil
+}
+
+// accept judges the answer and makes p begin where the answer does.
+func accept(resp *http.Response, p *partial) error {
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK:
+		if p.size > 0 {
+			return p.restart() // no ranges here
+		}
+		return nil
+	case code == http.StatusPartialContent:
+		first, _, _ := strings.Cut(strings.TrimPrefix(resp.Header.Get("Content-Range"), "bytes "), "-")
+		if n, err := strconv.ParseInt(first, 10, 64); err != nil || n != p.size {
+			return errors.Join(&fetchError{err: fmt.Errorf("answers another range than asked for: %w", bundle.ErrUnreachable)}, p.restart())
+		}
+		return nil
+	case code == http.StatusRequestedRangeNotSatisfiable:
+		return errors.Join(&fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrUnreachable)}, p.restart())
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrUnauthorized), final: true}
+	case code == http.StatusNotFound || code == http.StatusGone:
+		return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrNotFound), final: true}
+	case code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code >= http.StatusInternalServerError:
+		return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrUnreachable)}
+	}
+	return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrUnreachable), final: true}
+}
+
+// reason says why a request ended, without its address.
+func reason(ctx context.Context, err error) string {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause.Error()
+	}
+	var op interface{ Unwrap() error }
+	if errors.As(err, &op) && op.Unwrap() != nil {
+		return op.Unwrap().Error() // url.Error repeats the address
+	}
+	return err.Error()
+}
+
+// sourceReader remembers the error of the network, to tell it from one of the
+// disk.
+type sourceReader struct {
+	r   io.Reader
+	err error
+}
+
+func (s *sourceReader) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
+}
+
+// watchdog cancels a download through which nothing flows.
+type watchdog struct{ timer *time.Timer }
+
+var errStalled = errors.New("nothing came for a minute")
+
+func newWatchdog(cancel context.CancelCauseFunc) *watchdog {
+	return &watchdog{timer: time.AfterFunc(stallTimeout, func() { cancel(errStalled) })}
+}
+
+func (w *watchdog) stop() { w.timer.Stop() }
+
+func (w *watchdog) reader(r io.Reader) io.Reader { return watchedReader{r: r, timer: w.timer} }
+
+type watchedReader struct {
+	r     io.Reader
+	timer *time.Timer
+}
+
+func (w watchedReader) Read(b []byte) (int, error) {
+	n, err := w.r.Read(b)
+	w.timer.Reset(stallTimeout)
+	return n, err
+}
