@@ -158,7 +158,7 @@ func parseRow(row string) (e TreeEntry, err error) {
 	if err != nil || size < 0 {
 		return e, fmt.Errorf("%q: size %q: %w", e.Path, f[2], ErrInvalid)
 	}
-	if raw, err := hex.DecodeString(f[3]); err != nil || len(raw) != 32 {
+	if raw, err := hex.DecodeString(f[3]); err != nil || len(raw) != 32 || strings.ToLower(f[3]) != f[3] {
 		return e, fmt.Errorf("%q: sha256 %q: %w", e.Path, f[3], ErrInvalid)
 	}
 	e.Mode, e.Size, e.SHA256 = uint32(mode), size, f[3]
