@@ -211,7 +211,7 @@ func (r *Reader) Referrers(_ context.Context, desc bundle.Descriptor) ([]bundle.
 	for _, e := range r.entries {
 		h, err := r.head(e)
 		if err != nil || h.Subject == nil || h.Subject.Digest != desc.Digest {
-			continue //nolint:nilerr // a damaged stranger must not hide the other referrers
+			continue // a damaged stranger must not hide the other referrers
 		}
 		d := plain(e)
 		d.ArtifactType, d.Annotations = h.ArtifactType, h.Annotations

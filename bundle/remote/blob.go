@@ -64,7 +64,7 @@ func (r *Repository) connect(ctx context.Context, desc bundle.Descriptor, offset
 		header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
 	w, err := r.get(ctx, r.blobs, "/blobs/"+desc.Digest.String(), header)
-	if answer := new(errcode.ErrorResponse); errors.As(err, &answer) && answer.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+	if answer, ok := errors.AsType[*errcode.ErrorResponse](err); ok && answer.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 		return nil, fmt.Errorf("the registry has less than %d of %d bytes: %w", offset, desc.Size, bundle.ErrMismatch)
 	}
 	if err != nil {

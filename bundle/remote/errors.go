@@ -35,8 +35,7 @@ func (r *Repository) fail(ctx context.Context, what string, err error) error {
 	if errors.Is(err, errdef.ErrNotFound) {
 		return fmt.Errorf("%s: %w", subject, bundle.ErrNotFound)
 	}
-	var answer *errcode.ErrorResponse
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*errcode.ErrorResponse](err); ok {
 		return fmt.Errorf("%s: %w", subject, answerError(answer))
 	}
 	if isUnreachable(err) {

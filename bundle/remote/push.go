@@ -104,8 +104,7 @@ func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open 
 		return false, closeErr
 	}
 	err = dog.explain(err)
-	var answer *errcode.ErrorResponse
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*errcode.ErrorResponse](err); ok {
 		switch answer.StatusCode {
 		case http.StatusNotFound, http.StatusTooManyRequests: // not found is the upload session
 			return true, err

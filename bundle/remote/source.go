@@ -6,6 +6,7 @@ package remote
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -63,9 +64,8 @@ func (r *Repository) Manifest(ctx context.Context, desc bundle.Descriptor) ([]by
 		if err != nil {
 			return err
 		}
-		defer w.Close()
 		data, err = bundle.ReadVerified(w, desc)
-		return err
+		return errors.Join(err, w.Close())
 	}
 	for attempt := 1; ; attempt++ {
 		err := fetch()
@@ -109,7 +109,7 @@ func (r *Repository) get(ctx context.Context, via *orasremote.Repository, path s
 	}
 	req.Header = header
 	req.Header.Set("Accept-Encoding", "identity")
-	resp, err := via.Client.Do(req)
+	resp, err := via.Client.Do(req) //nolint:bodyclose // watched.Close and refusal close it
 	if err != nil {
 		dog.stop()
 		return nil, dog.explain(err)

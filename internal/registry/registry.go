@@ -16,6 +16,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -31,6 +32,9 @@ const stopTimeout = 5 * time.Second
 // library logs through logrus' standard logger only, so that logger is set to
 // errors, and those that are mere answers (404 and the like) are left out.
 func Handler(ctx context.Context, dir string) (h http.Handler, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
 	logrus.SetLevel(logrus.ErrorLevel)
 	logrus.SetFormatter(&quiet{})
 	defer func() {

@@ -17,36 +17,36 @@ import (
 
 // New starts an empty registry that ends with the test, and returns its
 // host:port.
-func New(t testing.TB) string {
-	t.Helper()
-	return Serve(t, Handler(t))
+func New(tb testing.TB) string {
+	tb.Helper()
+	return Serve(tb, Handler(tb))
 }
 
 // Handler is an empty registry, to be wrapped.
-func Handler(t testing.TB) http.Handler {
-	t.Helper()
-	h, err := registry.Handler(t.Context(), t.TempDir())
+func Handler(tb testing.TB) http.Handler {
+	tb.Helper()
+	h, err := registry.Handler(tb.Context(), tb.TempDir())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return h
 }
 
 // Serve serves h on loopback until the test ends, and returns its host:port.
-func Serve(t testing.TB, h http.Handler) string {
-	t.Helper()
+func Serve(tb testing.TB, h http.Handler) string {
+	tb.Helper()
 	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
 // NewFaulty starts an empty registry with faults and returns it with its
 // host:port.
-func NewFaulty(t testing.TB, faults ...Fault) (*Faulty, string) {
-	t.Helper()
-	f := &Faulty{Next: Handler(t)}
+func NewFaulty(tb testing.TB, faults ...Fault) (*Faulty, string) {
+	tb.Helper()
+	f := &Faulty{Next: Handler(tb)}
 	for _, fault := range faults {
 		f.Add(fault)
 	}
-	return f, Serve(t, f)
+	return f, Serve(tb, f)
 }
