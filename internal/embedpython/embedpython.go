@@ -97,7 +97,11 @@ func Module(ctx context.Context) (string, error) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, runErr := cmd.Output()
-	var answer struct{ Dir, Sum, Error string }
+	var answer struct {
+		Dir   string `json:"Dir"`   //nolint:tagliatelle // the go command's name
+		Sum   string `json:"Sum"`   //nolint:tagliatelle // likewise
+		Error string `json:"Error"` //nolint:tagliatelle // likewise
+	}
 	if err := json.Unmarshal(out, &answer); err != nil && runErr == nil {
 		return "", fmt.Errorf("embedpython: answer of go mod download: %w", err)
 	}

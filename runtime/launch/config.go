@@ -57,11 +57,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.VersionDir == "" || c.Profile.Module == "" || c.ModelDir == "" || c.LogPath == "" {
 		return c, fmt.Errorf("launch: version directory, module, model directory and log are required: %w", bundle.ErrInvalid)
 	}
-	real, err := filepath.EvalSymlinks(c.VersionDir)
+	resolved, err := filepath.EvalSymlinks(c.VersionDir)
 	if err != nil {
 		return c, fmt.Errorf("launch: %w", err)
 	}
-	if c.VersionDir, err = filepath.Abs(real); err != nil {
+	if c.VersionDir, err = filepath.Abs(resolved); err != nil {
 		return c, err
 	}
 	if c.ModelDir, err = filepath.Abs(c.ModelDir); err != nil {

@@ -6,9 +6,9 @@ package launch
 import (
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
-	"syscall"
+
+	"github.com/metalpack/metalpack/internal/child"
 )
 
 // Sentinels that an [*Error] wraps.
@@ -79,15 +79,10 @@ func lastLine(s string) string {
 // setExit reads how a process ended from what waiting for it returned.
 func (e *Error) setExit(waitErr error) {
 	e.ExitCode = 0
-	exit, ok := errors.AsType[*exec.ExitError](waitErr)
-	if !ok {
-		if waitErr != nil {
-			e.ExitCode = -1
+	if exit, ok := errors.AsType[*child.ExitError](waitErr); ok {
+		e.ExitCode = exit.Code
+		if exit.Signal != 0 {
+			e.Signal = exit.Signal.String()
 		}
-		return
-	}
-	e.ExitCode = exit.ExitCode()
-	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		e.Signal = status.Signal().String()
 	}
 }

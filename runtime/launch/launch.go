@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/child"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -35,7 +35,7 @@ type Server struct {
 	Port int
 
 	cfg     Config
-	process *process
+	process *child.Process
 	watch   *watcher
 	log     *os.File
 	private string // scratch directories
@@ -136,9 +136,10 @@ func (s *Server) spawn(ctx context.Context) (err error) {
 	s.watch = &watcher{file: s.log, profile: s.cfg.Profile, grown: time.Now()}
 	// The engine writes to the file itself: its log is whole even if this
 	// program dies, and no pipe is ever full.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.cfg.python(), args...)
-	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, work, s.log, s.log
-	s.process, err = spawnGroup(cmd, s.cfg.Grace)
+	s.process, err = child.Start(context.WithoutCancel(ctx), child.Spec{
+		Path: s.cfg.python(), Args: args, Env: env, Dir: work,
+		Stdout: s.log, Stderr: s.log, Grace: s.cfg.Grace,
+	})
 	if err != nil {
 		err = fmt.Errorf("launch: engine %s: %w", s.cfg.name(), err)
 		fsatomic.CloseErr(&err, s.log)

@@ -60,7 +60,8 @@ func (e *apiError) write(w http.ResponseWriter) {
 		w.Header().Set("Retry-After", "2")
 	}
 	w.WriteHeader(e.status)
-	_, _ = w.Write(append(e.body(), '\n')) // a client that is gone reads no error
+	// A client that is gone reads no error.
+	_, _ = w.Write(append(e.body(), '\n')) //nolint:gosec // JSON with its own content type, not HTML
 }
 
 // engineError maps what a backend returned.

@@ -119,10 +119,13 @@ func TestChat(t *testing.T) {
 		for _, prefix := range []string{"/v1", "/engines/v1"} {
 			status, answer := b.post(t, prefix+"/chat/completions", fmt.Sprintf(`{"model": %q, "messages": [], "seed": 12345678901234567890}`, name))
 			var got struct {
-				Model   string
+				Model   string `json:"model"`
 				Choices []struct {
-					Message struct{ Content, Model string }
-				}
+					Message struct {
+						Content string `json:"content"`
+						Model   string `json:"model"`
+					} `json:"message"`
+				} `json:"choices"`
 			}
 			if err := json.Unmarshal([]byte(answer), &got); err != nil || status != http.StatusOK || len(got.Choices) != 1 {
 				t.Fatalf("%s: %d %s", name, status, answer)
@@ -183,7 +186,11 @@ func TestErrors(t *testing.T) {
 	} {
 		status, answer := b.post(t, tt.path, tt.body)
 		var got struct {
-			Error struct{ Message, Type, Code string }
+			Error struct {
+				Message string `json:"message"`
+				Type    string `json:"type"`
+				Code    string `json:"code"`
+			} `json:"error"`
 		}
 		if err := json.Unmarshal([]byte(answer), &got); err != nil {
 			t.Errorf("%s: %v", answer, err)

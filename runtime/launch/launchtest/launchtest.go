@@ -114,15 +114,15 @@ func run(mode string) error {
 			return err
 		}
 		signal.Ignore(syscall.SIGTERM)
-		fmt.Fprintln(out, "helper at", l.Addr())
+		say(out, "helper at %s\n", l.Addr())
 		select {}
 	case Dies:
-		fmt.Fprint(out, traceback)
+		say(out, "%s", traceback)
 		return errors.New("exiting")
 	case Killed:
 		return syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case Half, Silent:
-		fmt.Fprint(out, traceback)
+		say(out, "%s", traceback)
 		if mode == Silent {
 			<-terminated
 			return nil
@@ -197,17 +197,20 @@ func answer(w http.ResponseWriter, body []byte) {
 	case strings.Contains(text, `"fail"`):
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusNotFound)
-		fmt.Fprintf(w, `{"error": "cannot use %s"}`, req.Model)
+		say(w, `{"error": "cannot use %s"}`, req.Model)
 	case req.Stream:
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("Access-Control-Allow-Origin", "*")
-		fmt.Fprint(w, ": keepalive 1/1\n\n")
-		fmt.Fprintf(w, "data: {\"model\": %s, \"choices\": [{\"delta\": {\"content\": %s}}]}\n\n", quoted, content)
+		say(w, ": keepalive 1/1\n\n")
+		say(w, "data: {\"model\": %s, \"choices\": [{\"delta\": {\"content\": %s}}]}\n\n", quoted, content)
 		if !strings.Contains(text, `"cut"`) {
-			fmt.Fprint(w, "data: [DONE]\n\n")
+			say(w, "data: [DONE]\n\n")
 		}
 	default:
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"object": "chat.completion", "model": %s, "choices": [{"message": {"content": %s, "model": "inner"}}]}`, quoted, content)
+		say(w, `{"object": "chat.completion", "model": %s, "choices": [{"message": {"content": %s, "model": "inner"}}]}`, quoted, content)
 	}
 }
+
+// say writes to a log or a client; one that is gone hears nothing.
+func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
