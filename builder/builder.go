@@ -1,0 +1,162 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package builder owns the way from an interpreter archive and wheels to an
+// environment as an OCI artifact.
+//
+// Start with [NewPlan], then [Plan.Build], then [Assemble], whose [Artifact] is a
+// [bundle.Source] that any target can be filled from.
+//
+// # How it works
+//
+// A plan knows every file of the environment with its size and sha256 before
+// anything is inflated: those of the wheels come from their RECORDs, those of the
+// interpreter from one pass over its archive. From them follow collisions, the
+// tree, the layers and their identities. Building streams each layer once, from
+// the archives through tar into the digest of the stream and the compressors;
+// nothing is unpacked to disk. Blobs are kept in a cache by layer identity,
+// codec, library version and level, so that an unchanged wheel is never
+// compressed again.
+//
+// # Promises
+//
+// The same input gives the same uncompressed layers everywhere, and with the same
+// version of this program the same digests: no clock, no host name, no order of a
+// directory, no umask enters. Layers change only with their content: one for the
+// interpreter, one for every wheel of [LargeWheel] bytes and more, 16 buckets for
+// the rest, and the metadata last. No path lies in two layers. Whatever the
+// inputs disagree about is an error that names them, unless the recipe decided
+// it; decisions are recorded in the environment. Nothing here uses the network.
+package builder
+
+import (
+	"context"
+	"fmt"
+	goruntime "runtime"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/metalpack/metalpack/builder/wheel"
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// LargeWheel is the size in bytes from which a wheel has a layer of its own.
+const LargeWheel = 1 << 20
+
+// Buckets is the number of layers that small wheels share.
+const Buckets = 16
+
+// Kinds of a decision, in [Input].Decisions.
+const (
+	DecisionExclude = "exclude" // the package is left out
+	DecisionWinner  = "winner"  // Package owns the files at Path, when wheels disagree
+	DecisionWaive   = "waive"   // Rule does not count for Package
+)
+
+// Input is all that an environment for one platform is made of.
+type Input struct {
+	Name          string          // payload root and install directory
+	Release       string          // what the tag says
+	Platform      bundle.Platform // with its floor
+	PythonVersion string          // major.minor; "" = that of Interpreter.Version
+	Interpreter   Interpreter
+	Wheels        []Wheel
+	Strip         []string          // doublestar patterns, relative to the root
+	Decisions     []bundle.Decision // exclude, winner and waive are obeyed; others are recorded only
+
+	Launch     map[string]bundle.Profile
+	Probes     []bundle.Probe
+	RecipeYAML []byte // the merged recipe
+	LockTOML   []byte
+
+	CacheDir string           // layers and unpacked interpreters
+	Gzip     int              // level 1 to 9; 0 = 6, -1 = no gzip manifest
+	Zstd     string           // fast, release, best; "" = fast, "none" = no zstd manifest
+	Parallel int              // layers at once; 0 = one per processor
+	Events   bundle.EventFunc // nil = none
+}
+
+// Interpreter is a python-build-standalone install_only archive: .tar, .tar.gz
+// or .tar.zst, told by its first bytes.
+type Interpreter struct {
+	Path    string
+	SHA256  string // of the archive, hex
+	Version string // 3.12.16
+}
+
+// Wheel is one wheel file of the lock.
+type Wheel struct {
+	Name    string
+	Version string
+	File    string // file name
+	Path    string // where its bytes are
+	SHA256  string // hex
+	Size    int64  // 0 = not known
+}
+
+// check completes in and reports what cannot be built. The error wraps
+// [bundle.ErrInvalid].
+func (in *Input) check() error {
+	if err := bundle.CheckName(in.Name); err != nil {
+		return err
+	}
+	if in.PythonVersion == "" {
+		in.PythonVersion = in.Interpreter.Version
+	}
+	parts := strings.Split(in.PythonVersion, ".")
+	if len(parts) < 2 {
+		return fmt.Errorf("python version %q: want major.minor: %w", in.PythonVersion, bundle.ErrInvalid)
+	}
+	in.PythonVersion = parts[0] + "." + parts[1]
+	if in.CacheDir == "" {
+		return fmt.Errorf("no cache directory given: %w", bundle.ErrInvalid)
+	}
+	for _, p := range in.Strip {
+		if !doublestar.ValidatePattern(p) {
+			return fmt.Errorf("strip: pattern %q: %w", p, bundle.ErrInvalid)
+		}
+	}
+	for _, d := range in.Decisions {
+		if d.Kind == DecisionWaive && !slices.Contains(wheel.Rules(), d.Rule) {
+			return fmt.Errorf("waive for %s: rule %q is not among %s: %w", d.Package, d.Rule, strings.Join(wheel.Rules(), ", "), bundle.ErrInvalid)
+		}
+	}
+	if in.Parallel <= 0 {
+		in.Parallel = goruntime.GOMAXPROCS(0)
+	}
+	_, err := in.codecs()
+	return err
+}
+
+// stripped reports whether a path is left out by a pattern.
+func (in *Input) stripped(p string) bool {
+	for _, pattern := range in.Strip {
+		if doublestar.MatchUnvalidated(pattern, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// decided returns the decisions of a kind about a package; "" means all.
+func (in *Input) decided(kind, pkg string) (found []bundle.Decision) {
+	for _, d := range in.Decisions {
+		if d.Kind == kind && (pkg == "" || wheel.Normalize(d.Package) == pkg) {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
+// site is where modules go, relative to the root.
+func (in *Input) site() string { return "lib/python" + in.PythonVersion + "/site-packages" }
+
+// alive returns the reason why ctx ended, or nil.
+func alive(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}

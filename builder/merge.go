@@ -1,0 +1,238 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package builder
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/metalpack/metalpack/builder/wheel"
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// openWheel is a wheel of the input, opened.
+type openWheel struct {
+	*wheel.Wheel
+	in    Wheel
+	layer string
+}
+
+// openWheels opens and checks all wheels that are not excluded, in the order of
+// their normalised names.
+func (p *Plan) openWheels(ctx context.Context) ([]openWheel, error) {
+	var all []openWheel
+	for _, w := range p.in.Wheels {
+		name := wheel.Normalize(w.Name)
+		if len(p.in.decided(DecisionExclude, name)) == 0 {
+			all = append(all, openWheel{in: w, layer: layerOf(name, w.Size)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b openWheel) int {
+		return strings.Compare(wheel.Normalize(a.in.Name), wheel.Normalize(b.in.Name))
+	})
+	p.wheels = make([]*os.File, 0, len(all))
+	for i := range all {
+		if i > 0 && wheel.Normalize(all[i-1].in.Name) == wheel.Normalize(all[i].in.Name) {
+			return nil, fmt.Errorf("%s and %s are wheels of one package: %w", all[i-1].in.File, all[i].in.File, bundle.ErrInvalid)
+		}
+		f, err := os.Open(all[i].in.Path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", all[i].in.File, err)
+		}
+		p.wheels = append(p.wheels, f)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.in.Parallel)
+	for i := range all {
+		g.Go(func() error { return all[i].open(ctx, p.wheels[i], &p.in) })
+	}
+	return all, g.Wait()
+}
+
+// open checks the bytes of a wheel and reads its directory.
+func (w *openWheel) open(ctx context.Context, f *os.File, in *Input) error {
+	if err := alive(ctx); err != nil {
+		return err
+	}
+	h := sha256.New()
+	size, err := io.Copy(h, f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", w.in.File, err)
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != w.in.SHA256 || w.in.Size > 0 && w.in.Size != size {
+		return fmt.Errorf("package %s: %s: sha256 is %s (%d bytes), want %s (%d bytes): %w", w.in.Name, w.in.File, got, size, w.in.SHA256, w.in.Size, bundle.ErrMismatch)
+	}
+	var waived []string
+	for _, d := range in.decided(DecisionWaive, wheel.Normalize(w.in.Name)) {
+		waived = append(waived, d.Rule)
+	}
+	w.Wheel, err = wheel.Open(f, size, w.in.File, wheel.Options{Python: in.PythonVersion, Waive: waived})
+	if err != nil {
+		return err
+	}
+	if w.Name != wheel.Normalize(w.in.Name) {
+		return fmt.Errorf("package %s: %s is a wheel of %s: %w", w.in.Name, w.in.File, w.Name, bundle.ErrInvalid)
+	}
+	w.layer = layerOf(w.Name, size)
+	return nil
+}
+
+// layerOf names the layer of a wheel.
+func layerOf(name string, size int64) string {
+	if size >= LargeWheel {
+		return "wheel/" + name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return fmt.Sprintf("bucket/%02d", sum[0]%Buckets)
+}
+
+// merge puts the wheels' files beside those of the interpreter. Of one path in
+// two wheels, equal bytes belong to the first name; other bytes need a winner,
+// and the loser's RECORD loses the row.
+func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, error) {
+	owners := map[string]*plannedFile{}
+	for i := range files {
+		owners[files[i].Path] = &files[i]
+	}
+	names := map[string]string{}
+	for _, w := range wheels {
+		names[w.File] = w.Name
+		installed, err := w.Files(w.drop(in, nil))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range installed {
+			e := w.entry(f)
+			old := owners[f.Path]
+			if old == nil {
+				owners[f.Path] = &e
+				continue
+			}
+			if old.owner != ownerInterpreter && old.SHA256 == f.SHA256 && !old.IsLink() {
+				continue
+			}
+			switch winner(in, f.Path, names[old.owner], w.Name) {
+			case w.Name:
+				owners[f.Path] = &e
+			case names[old.owner]: // it stays
+			default:
+				return nil, fmt.Errorf("%s and %s both have %q, with different bytes: name a winner or exclude a package in the recipe: %w", old.owner, w.File, f.Path, bundle.ErrInvalid)
+			}
+		}
+	}
+	if err := rewriteRecords(in, wheels, owners); err != nil {
+		return nil, err
+	}
+	merged := make([]plannedFile, 0, len(owners))
+	for _, f := range owners {
+		merged = append(merged, *f)
+	}
+	slices.SortFunc(merged, func(a, b plannedFile) int { return strings.Compare(a.Path, b.Path) })
+	return merged, checkCollisions(merged)
+}
+
+// rewriteRecords takes out of each RECORD the paths at which another wheel's
+// bytes lie.
+func rewriteRecords(in *Input, wheels []openWheel, owners map[string]*plannedFile) error {
+	for _, w := range wheels {
+		installed, err := w.Files(w.drop(in, nil))
+		if err != nil {
+			return err
+		}
+		lost := map[string]bool{}
+		for _, f := range installed {
+			if owners[f.Path].SHA256 != f.SHA256 {
+				lost[f.Path] = true
+			}
+		}
+		if len(lost) == 0 {
+			continue
+		}
+		if installed, err = w.Files(w.drop(in, lost)); err != nil {
+			return err
+		}
+		for _, f := range installed {
+			if f.Path == path.Join(w.MetadataDir(), "RECORD") {
+				e := w.entry(f)
+				owners[f.Path] = &e
+			}
+		}
+	}
+	return nil
+}
+
+// drop returns what is not installed of a wheel. Its metadata always is: the
+// entry points and versions in it are read at run time.
+func (w openWheel) drop(in *Input, lost map[string]bool) func(string) bool {
+	meta := w.MetadataDir() + "/"
+	return func(p string) bool {
+		return lost[p] || !strings.HasPrefix(p, meta) && in.stripped(p)
+	}
+}
+
+func (w openWheel) entry(f wheel.File) plannedFile {
+	return plannedFile{
+		TreeEntry: bundle.TreeEntry{Path: f.Path, Mode: f.Mode, Size: f.Size, SHA256: f.SHA256, Layer: w.layer},
+		owner:     w.File,
+		open:      f.Open,
+	}
+}
+
+// winner returns which of two packages the recipe lets have a path, or "".
+// Paths of decisions are relative to site-packages or to the root: a file, a
+// directory with a trailing slash, or a pattern.
+func winner(in *Input, p, a, b string) string {
+	module := strings.TrimPrefix(p, in.site()+"/")
+	for _, d := range in.decided(DecisionWinner, "") {
+		name := wheel.Normalize(d.Package)
+		if name != a && name != b {
+			continue
+		}
+		for _, c := range []string{p, module} {
+			if c == d.Path || strings.HasSuffix(d.Path, "/") && strings.HasPrefix(c, d.Path) || doublestar.MatchUnvalidated(d.Path, c) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// checkCollisions finds two paths that are one file on some system and names
+// who brought them.
+func checkCollisions(files []plannedFile) error {
+	type place struct{ path, owner string }
+	seen := map[string]place{} // directories with a trailing slash
+	for _, f := range files {
+		clash := func(old place, p string) error {
+			return fmt.Errorf("%s has %q, %s has %q: one file on a case-insensitive disk, or a file and a directory: %w", old.owner, strings.TrimSuffix(old.path, "/"), f.owner, p, bundle.ErrInvalid)
+		}
+		for dir := path.Dir(f.Path); dir != "."; dir = path.Dir(dir) {
+			key := bundle.CollisionKey(dir)
+			old, ok := seen[key]
+			if ok && old.path == dir+"/" {
+				break
+			}
+			if ok {
+				return clash(old, dir)
+			}
+			seen[key] = place{dir + "/", f.owner}
+		}
+		key := bundle.CollisionKey(f.Path)
+		if old, ok := seen[key]; ok {
+			return clash(old, f.Path)
+		}
+		seen[key] = place{f.Path, f.owner}
+	}
+	return nil
+}

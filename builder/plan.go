@@ -1,0 +1,209 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package builder
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/tarball"
+)
+
+const (
+	layerInterpreter = "interpreter"
+	ownerInterpreter = "the interpreter"
+)
+
+// Plan is an environment for one platform, known to the last byte and not yet
+// built. It is what a dry run shows.
+type Plan struct {
+	Environment *bundle.Environment // metalpack/environment.json
+	Tree        *bundle.Tree        // metalpack/tree
+	TreeDigest  digest.Digest
+	Layers      []Layer // in manifest order, the metadata layer last
+
+	in     Input
+	wheels []*os.File
+}
+
+// Layer is one layer as planned.
+type Layer struct {
+	Name     string
+	Identity string // sha256 over its tree rows, the payload root and the tar format, hex
+	Size     int64  // bytes of its files
+	Entries  int
+
+	files []plannedFile
+}
+
+// plannedFile is one entry of the tree and where its content comes from.
+type plannedFile struct {
+	bundle.TreeEntry
+	owner string // for messages: a wheel's file name, or ownerInterpreter
+	open  func() (io.ReadCloser, error)
+}
+
+// memoryFile is a file that the builder writes itself.
+func memoryFile(p string, content []byte, layer, owner string) plannedFile {
+	return plannedFile{
+		TreeEntry: bundle.TreeEntry{Path: p, Mode: bundle.ModeFile, Size: int64(len(content)), SHA256: digest.FromBytes(content).Encoded(), Layer: layer},
+		owner:     owner,
+		open:      func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+	}
+}
+
+// NewPlan reads the interpreter archive and the directories and RECORDs of all
+// wheels and decides every entry of the environment. Files of wheels stay open
+// until [Plan.Close]. Errors wrap [bundle.ErrInvalid] or [bundle.ErrMismatch] and
+// name the archive, or are those of the file system.
+func NewPlan(ctx context.Context, in Input) (plan *Plan, err error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
+	p := &Plan{in: in}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	wheels, err := p.openWheels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	files, err := readInterpreter(ctx, &p.in)
+	if err != nil {
+		return nil, err
+	}
+	files, err = merge(&p.in, files, wheels)
+	if err != nil {
+		return nil, err
+	}
+	p.layOut(files)
+	p.describe(wheels)
+	return p, p.addMetadata()
+}
+
+// Close closes the wheel files. A plan cannot be built after it.
+func (p *Plan) Close() error {
+	var errs []error
+	for _, f := range p.wheels {
+		errs = append(errs, f.Close())
+	}
+	p.wheels = nil
+	return errors.Join(errs...)
+}
+
+// layOut groups the files into layers: the interpreter first, the others by
+// name.
+func (p *Plan) layOut(files []plannedFile) {
+	groups := map[string][]plannedFile{}
+	for _, f := range files {
+		groups[f.Layer] = append(groups[f.Layer], f)
+	}
+	for name, group := range groups {
+		p.Layers = append(p.Layers, newLayer(p.in.Name, name, group))
+	}
+	slices.SortFunc(p.Layers, func(a, b Layer) int {
+		if (a.Name == layerInterpreter) != (b.Name == layerInterpreter) {
+			return cmp.Compare(b2i(b.Name == layerInterpreter), b2i(a.Name == layerInterpreter))
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// newLayer computes a layer's identity: whatever changes a byte of its tar
+// stream changes the rows, the root or the format, and nothing else does.
+func newLayer(root, name string, files []plannedFile) Layer {
+	slices.SortFunc(files, func(a, b plannedFile) int { return strings.Compare(a.Path, b.Path) })
+	l := Layer{Name: name, Entries: len(files), files: files}
+	h := sha256.New()
+	_, _ = fmt.Fprintf(h, "metalpack-layer tar/%d %s\n", tarball.FormatVersion, root) // a hash takes all
+	for _, f := range files {
+		l.Size += f.Size
+		_, _ = io.WriteString(h, f.Row()+"\n")
+	}
+	l.Identity = hex.EncodeToString(h.Sum(nil))
+	return l
+}
+
+// describe fills the environment but for what depends on it.
+func (p *Plan) describe(wheels []openWheel) {
+	in := &p.in
+	e := &bundle.Environment{
+		Version: bundle.EnvironmentVersion, Name: in.Name, Release: in.Release, Platform: in.Platform,
+		Interpreter: bundle.Interpreter{Version: in.Interpreter.Version, SHA256: in.Interpreter.SHA256},
+		Packages:    make([]bundle.Package, 0, len(wheels)),
+		Layers:      make([]bundle.LayerInfo, 0, len(p.Layers)),
+		Decisions:   append([]bundle.Decision{}, in.Decisions...),
+		Launch:      in.Launch,
+		Probes:      append([]bundle.Probe{}, in.Probes...),
+	}
+	if e.Launch == nil {
+		e.Launch = map[string]bundle.Profile{}
+	}
+	for _, w := range wheels {
+		e.Packages = append(e.Packages, bundle.Package{Name: w.Name, Version: w.Version, File: w.File, SHA256: w.in.SHA256, Layer: w.layer})
+	}
+	for _, l := range p.Layers {
+		e.Layers = append(e.Layers, bundle.LayerInfo{Name: l.Name, Identity: l.Identity, Entries: l.Entries, Size: l.Size})
+	}
+	slices.SortFunc(e.Decisions, func(a, b bundle.Decision) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Package, b.Package), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Reason, b.Reason))
+	})
+	p.Environment = e
+}
+
+// addMetadata makes the last layer and with it the tree.
+func (p *Plan) addMetadata() error {
+	env, err := p.Environment.Encode()
+	if err != nil {
+		return err
+	}
+	own := func(path string, content []byte) plannedFile {
+		return memoryFile(path, content, bundle.MetadataLayer, bundle.MetadataLayer)
+	}
+	files := []plannedFile{own(bundle.EnvironmentPath, env)}
+	if len(p.in.RecipeYAML) > 0 {
+		files = append(files, own(bundle.RecipePath, p.in.RecipeYAML))
+	}
+	if len(p.in.LockTOML) > 0 {
+		files = append(files, own(bundle.LockPath, p.in.LockTOML))
+	}
+	p.Tree = new(bundle.Tree)
+	for _, l := range p.Layers {
+		for _, f := range l.files {
+			p.Tree.Entries = append(p.Tree.Entries, f.TreeEntry)
+		}
+	}
+	for _, f := range files {
+		p.Tree.Entries = append(p.Tree.Entries, f.TreeEntry)
+	}
+	slices.SortFunc(p.Tree.Entries, func(a, b bundle.TreeEntry) int { return strings.Compare(a.Path, b.Path) })
+	encoded := p.Tree.Encode()
+	if _, err := bundle.ParseTree(encoded); err != nil { // what no reader takes must not be built
+		return err
+	}
+	p.TreeDigest = bundle.TreeDigest(encoded)
+	p.Layers = append(p.Layers, newLayer(p.in.Name, bundle.MetadataLayer, append(files, own(bundle.TreePath, encoded))))
+	return nil
+}
