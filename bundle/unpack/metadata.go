@@ -1,0 +1,154 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package unpack
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// Caps of the metadata layer.
+const (
+	MaxMetadata      = bundle.MaxTree + 32<<20 // decoded bytes
+	MaxMetadataFiles = 64
+)
+
+// Metadata reads the metadata layer from its blob r. The name is that of the
+// environment; "" takes the directory that the layer's entries lie under. Files
+// holds every file of the layer by its path, [bundle.TreePath] included. Errors
+// as for [Layer].
+func Metadata(ctx context.Context, r io.Reader, desc bundle.Descriptor, name string) (env *bundle.Environment, tree *bundle.Tree, files map[string][]byte, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", bundle.Label(desc), err)
+		}
+	}()
+	s, err := newStream(ctx, r, desc, MaxMetadata)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer s.close()
+	m := &metadata{name: name, files: map[string][]byte{}, modes: map[string]int64{}}
+	if err := m.read(s); err != nil {
+		return nil, nil, nil, s.judge(err)
+	}
+	env, tree, err = m.decode()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return env, tree, m.files, nil
+}
+
+// metadata is the layer as it is read.
+type metadata struct {
+	name  string
+	dirs  int
+	files map[string][]byte
+	modes map[string]int64
+}
+
+func (m *metadata) read(s *stream) error {
+	tr := tar.NewReader(s)
+	for {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return s.end()
+		}
+		if err != nil {
+			return fmt.Errorf("tar: %w", err)
+		}
+		if err := m.entry(h, tr); err != nil {
+			return err
+		}
+	}
+}
+
+// entry takes one entry: <name>/, <name>/metalpack/ or a file in the latter.
+func (m *metadata) entry(h *tar.Header, content io.Reader) error {
+	if err := checkHeader(h); err != nil {
+		return err
+	}
+	if m.name == "" {
+		m.name, _, _ = strings.Cut(h.Name, "/")
+		if err := bundle.CheckName(m.name); err != nil {
+			return fmt.Errorf("tar: %q: %w", shorten(h.Name), err)
+		}
+	}
+	p, err := entryPath(h, m.name)
+	if err != nil {
+		return err
+	}
+	base, inside := strings.CutPrefix(p, bundle.MetadataDir+"/")
+	switch {
+	case h.Typeflag == tar.TypeDir && (p == "" || p == bundle.MetadataDir):
+		if m.dirs++; m.dirs > 2 {
+			return fmt.Errorf("tar: directory %q appears twice: %w", p, bundle.ErrInvalid)
+		}
+		return nil
+	case h.Typeflag != tar.TypeReg || !inside || strings.Contains(base, "/"):
+		return fmt.Errorf("tar: %q does not belong into the metadata layer: %w", p, bundle.ErrInvalid)
+	case m.files[p] != nil:
+		return fmt.Errorf("tar: %q appears twice: %w", p, bundle.ErrInvalid)
+	case len(m.files) == MaxMetadataFiles:
+		return fmt.Errorf("tar: more than %d files: %w", MaxMetadataFiles, bundle.ErrInvalid)
+	}
+	data, err := io.ReadAll(content) // bounded by the stream's budget
+	if err != nil {
+		return fmt.Errorf("tar: %q: %w", p, err)
+	}
+	if data == nil {
+		data = []byte{}
+	}
+	m.files[p], m.modes[p] = data, h.Mode
+	return nil
+}
+
+// decode parses the two files that must be there and checks all others
+// against the tree, which lists each file of the layer but itself.
+func (m *metadata) decode() (*bundle.Environment, *bundle.Tree, error) {
+	for _, p := range []string{bundle.EnvironmentPath, bundle.TreePath} {
+		if m.files[p] == nil {
+			return nil, nil, fmt.Errorf("%s is missing: %w", p, bundle.ErrInvalid)
+		}
+	}
+	tree, err := bundle.ParseTree(m.files[bundle.TreePath])
+	if err != nil {
+		return nil, nil, err
+	}
+	env, err := bundle.ParseEnvironment(m.files[bundle.EnvironmentPath])
+	if err != nil {
+		return nil, nil, err
+	}
+	if env.Name != m.name {
+		return nil, nil, fmt.Errorf("environment.json: name %q under the directory %q: %w", env.Name, m.name, bundle.ErrInvalid)
+	}
+	listed := 1 // the tree does not list itself
+	for _, e := range tree.Entries {
+		here := e.Layer == bundle.MetadataLayer
+		if here != strings.HasPrefix(e.Path, bundle.MetadataDir+"/") || e.Path == bundle.TreePath {
+			return nil, nil, fmt.Errorf("tree: %q in layer %s: %w", e.Path, e.Layer, bundle.ErrInvalid)
+		}
+		if !here {
+			continue
+		}
+		listed++
+		data, ok := m.files[e.Path]
+		sum := sha256.Sum256(data)
+		if !ok || e.IsLink() || int64(e.Mode) != m.modes[e.Path] || hex.EncodeToString(sum[:]) != e.SHA256 {
+			return nil, nil, fmt.Errorf("%s is not what the tree says: %w", e.Path, bundle.ErrMismatch)
+		}
+	}
+	if listed != len(m.files) {
+		return nil, nil, fmt.Errorf("metadata layer: %d files, the tree lists %d: %w", len(m.files), listed, bundle.ErrInvalid)
+	}
+	return env, tree, nil
+}
