@@ -74,16 +74,14 @@ func decode(file string, data []byte) (*Recipe, error) {
 		return r, nil
 	}
 	lines := strings.Split(string(data), "\n")
-	var many *yaml.LoadErrors
-	if errors.As(err, &many) {
+	if many, ok := errors.AsType[*yaml.LoadErrors](err); ok {
 		errs := make([]error, 0, len(many.Errors))
 		for _, e := range many.Errors {
 			errs = append(errs, syntaxError(file, lines, e))
 		}
 		return nil, errors.Join(errs...)
 	}
-	var one *yaml.LoadError
-	if errors.As(err, &one) {
+	if one, ok := errors.AsType[*yaml.LoadError](err); ok {
 		return nil, syntaxError(file, lines, one)
 	}
 	return nil, &SyntaxError{File: file, Message: err.Error()}

@@ -192,7 +192,8 @@ func (r *Recipe) Profiles(t Target) map[string]bundle.Profile {
 // Decisions lists what the recipe decided against the default, for
 // environment.json.
 func (r *Recipe) Decisions() []bundle.Decision {
-	var out []bundle.Decision
+	w := r.Wheels
+	out := make([]bundle.Decision, 0, len(w.Exclude)+len(w.Winner)+len(w.Waive)+len(w.Substitute))
 	for _, d := range r.Wheels.Exclude {
 		out = append(out, bundle.Decision{Kind: "exclude", Package: d.Package, Reason: d.Reason})
 	}

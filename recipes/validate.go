@@ -64,7 +64,7 @@ func (r *Recipe) Validate() error {
 	}
 	c.wheels(r.Wheels)
 	for i, glob := range r.Strip {
-		if glob == "" || strings.HasPrefix(glob, "/") || !doublestar.ValidatePattern(glob) {
+		if glob == "" || strings.HasPrefix(glob, "/") || strings.Contains("/"+glob+"/", "/../") || !doublestar.ValidatePattern(glob) {
 			c.fail(fmt.Sprintf("strip[%d]", i), "%q is no pattern relative to the root", glob)
 		}
 	}

@@ -27,6 +27,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,7 +72,7 @@ func (c *Cache) Verify(ctx context.Context, sum string) (bool, error) {
 	if err := checkSum(sum); err != nil {
 		return false, err
 	}
-	got, _, err := hashFile(ctx, c.Path(sum))
+	got, err := hashFile(ctx, c.Path(sum))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -189,7 +190,7 @@ func (p *partial) sum() string { return hex.EncodeToString(p.hash.Sum(nil)) }
 // commit checks a complete partial and gives it its name.
 func (c *Cache) commit(p *partial, sum string, size int64) (string, error) {
 	if size > 0 && p.size != size {
-		more := fmt.Sprintf("%d", p.size)
+		more := strconv.FormatInt(p.size, 10)
 		if p.size > size {
 			more = "more"
 		}
@@ -215,23 +216,23 @@ func checkSum(sum string) error {
 	return nil
 }
 
-// hashFile returns the sha256 and the size of a regular file.
-func hashFile(ctx context.Context, path string) (_ string, _ int64, err error) {
+// hashFile returns the sha256 of a regular file.
+func hashFile(ctx context.Context, path string) (_ string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", 0, err
+		return "", err
 	}
 	defer fsatomic.CloseErr(&err, f)
 	info, err := f.Stat()
 	if err != nil {
-		return "", 0, err
+		return "", err
 	}
 	if !info.Mode().IsRegular() {
-		return "", 0, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
+		return "", fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
 	}
 	h := sha256.New()
-	n, err := io.Copy(h, contextReader{ctx, f})
-	return hex.EncodeToString(h.Sum(nil)), n, err
+	_, err = io.Copy(h, contextReader{ctx, f})
+	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // contextReader ends with its context.

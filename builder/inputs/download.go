@@ -62,8 +62,7 @@ func (j *job) fromURL(ctx context.Context, w Want, address string) (_ bool, err 
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	var reach *fetchError
-	if errors.As(err, &reach) {
+	if _, ok := errors.AsType[*fetchError](err); ok {
 		j.because(w, err)
 		if p.size == 0 {
 			return false, p.discard()
@@ -100,8 +99,8 @@ func (j *job) download(ctx context.Context, w Want, address string, p *partial) 
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		var reach *fetchError
-		if !errors.As(err, &reach) || reach.final || attempt == attempts {
+		reach, ok := errors.AsType[*fetchError](err)
+		if !ok || reach.final || attempt == attempts {
 			return err
 		}
 		j.Events.Emit(bundle.Event{
@@ -147,8 +146,7 @@ func (j *job) attempt(ctx context.Context, w Want, address string, p *partial) (
 	}
 	defer func() { _ = resp.Body.Close() }() // read side
 	if err := accept(resp, p); err != nil {
-		var bad *fetchError
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*fetchError](err); ok {
 			bad.host = host
 		}
 		return err

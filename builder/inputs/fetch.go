@@ -67,7 +67,7 @@ type Fetcher struct {
 }
 
 // MissingError lists what could not be got. It wraps the reasons:
-// [bundle.ErrNotFound], [bundle.ErrUnreachable], [lock.ErrNoUV] …
+// [bundle.ErrNotFound], [bundle.ErrUnreachable], [lock.ErrNoUV] and others.
 type MissingError struct {
 	Missing []Want
 	Err     error
@@ -225,7 +225,7 @@ func (j *job) copyFrom(ctx context.Context, w Want, path string) (_ bool, err er
 	}
 	if w.Size > 0 && info.Size() != w.Size {
 		// Hash it all the same: an error names both hashes.
-		got, _, err := hashFile(ctx, path)
+		got, err := hashFile(ctx, path)
 		if err != nil {
 			return false, err
 		}

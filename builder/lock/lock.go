@@ -101,7 +101,7 @@ func (l *Lock) Inputs() (Inputs, bool) {
 	if !ok {
 		return Inputs{}, false
 	}
-	text := func(key string) string { s, _ := table[key].(string); return s } //nolint:errcheck // another type reads as absent
+	text := func(key string) string { s, _ := table[key].(string); return s }
 	in := Inputs{Platform: text("platform"), Floor: text("floor"), Checksum: text("inputs")}
 	return in, in.Checksum != ""
 }
@@ -157,8 +157,7 @@ func position(err error) error {
 		row, col := strict.Errors[0].Position()
 		return fmt.Errorf("%d:%d: unknown key %q", row, col, strings.Join(strict.Errors[0].Key(), "."))
 	}
-	var one *toml.DecodeError
-	if errors.As(err, &one) {
+	if one, ok := errors.AsType[*toml.DecodeError](err); ok {
 		row, col := one.Position()
 		return fmt.Errorf("%d:%d: %s", row, col, strings.TrimPrefix(one.Error(), "toml: "))
 	}

@@ -40,13 +40,14 @@ func Checksum(r *recipes.Recipe, t *target.Target) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	h := sha256.New()
-	fmt.Fprintf(h, "metalpack lock inputs 1\nplatform %s\nfloor %s\npython %s\n", t.Platform(), t.Platform().Floor(), t.PythonMinor())
+	var b strings.Builder
+	fmt.Fprintf(&b, "metalpack lock inputs 1\nplatform %s\nfloor %s\npython %s\n", t.Platform(), t.Platform().Floor(), t.PythonMinor())
 	for _, name := range excluded(r) {
-		fmt.Fprintf(h, "exclude %s\n", name)
+		fmt.Fprintf(&b, "exclude %s\n", name)
 	}
-	fmt.Fprintf(h, "requirements %d\n%s", len(requirements), requirements)
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+	fmt.Fprintf(&b, "requirements %d\n%s", len(requirements), requirements)
+	sum := sha256.Sum256([]byte(b.String()))
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
 // requirementsOf reads the requirements with Unix line ends, so that a

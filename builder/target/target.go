@@ -24,7 +24,7 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 )
 
-// ErrNoWheel: none of the files fits the target.
+// ErrNoWheel says that none of the files fits the target.
 var ErrNoWheel = errors.New("no wheel for this target")
 
 // Target is a platform and a CPython version for which wheels and markers are

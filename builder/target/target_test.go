@@ -19,15 +19,17 @@ import (
 // vectors were written by testdata/vectors.py from Python's packaging.
 type vectors struct {
 	Targets []struct {
-		Platform, MacOS, Glibc string
-		Tags                   []string
-		Markers                map[string]bool
-	}
+		Platform string          `json:"platform"`
+		MacOS    string          `json:"macos"`
+		Glibc    string          `json:"glibc"`
+		Tags     []string        `json:"tags"`
+		Markers  map[string]bool `json:"markers"`
+	} `json:"targets"`
 	Choices []struct {
-		Target int
-		Files  []string
-		Best   int
-	}
+		Target int      `json:"target"`
+		Files  []string `json:"files"`
+		Best   int      `json:"best"`
+	} `json:"choices"`
 }
 
 func load(t *testing.T) (vectors, []*target.Target) {
@@ -116,22 +118,22 @@ func TestMarkerErrors(t *testing.T) {
 	t.Parallel()
 	_, targets := load(t)
 	for marker, want := range map[string]string{
-		"platform_release >= '10'":       "platform_release is not known",
-		"platform_version == 'x'":        "platform_version is not known",
-		"extra == 'cpu'":                 "extra is not known",
-		"extras == 'cpu'":                "is not known",
-		"'cpu' == extras":                "stands only to the right",
-		"python_version":                 "want a comparison",
-		"python_version >= ":             "ends too early",
-		"python_version >= '3":           "has no end",
-		"nonsense == 'x'":                "no marker variable",
-		"(os_name == 'posix'":            "want )",
-		"os_name == 'posix' or":          "ends too early",
-		"os_name == 'posix') and":        "unexpected",
-		"'a' == 'b'":                     "want a variable and a string",
-		"os_name ~= 'x'":                 "not a comparison of text",
-		strings.Repeat("(", 100):         "nested too deeply",
-		strings.Repeat("a", 1+(16 << 10)): "too long",
+		"platform_release >= '10'":      "platform_release is not known",
+		"platform_version == 'x'":       "platform_version is not known",
+		"extra == 'cpu'":                "extra is not known",
+		"extras == 'cpu'":               "is not known",
+		"'cpu' == extras":               "stands only to the right",
+		"python_version":                "want a comparison",
+		"python_version >= ":            "ends too early",
+		"python_version >= '3":          "has no end",
+		"nonsense == 'x'":               "no marker variable",
+		"(os_name == 'posix'":           "want )",
+		"os_name == 'posix' or":         "ends too early",
+		"os_name == 'posix') and":       "unexpected",
+		"'a' == 'b'":                    "want a variable and a string",
+		"os_name ~= 'x'":                "not a comparison of text",
+		strings.Repeat("(", 100):        "nested too deeply",
+		strings.Repeat("a", 1+(16<<10)): "too long",
 	} {
 		_, err := targets[0].Eval(marker, target.Sets{})
 		if !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), want) {

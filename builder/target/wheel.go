@@ -67,9 +67,9 @@ func ParseWheelName(file string) (WheelName, error) {
 	}
 	w.Name, w.Version = NormalizeName(parts[0]), parts[1]
 	tail := parts[len(parts)-3:]
-	for _, py := range strings.Split(strings.ToLower(tail[0]), ".") {
-		for _, abi := range strings.Split(strings.ToLower(tail[1]), ".") {
-			for _, plat := range strings.Split(strings.ToLower(tail[2]), ".") {
+	for py := range strings.SplitSeq(strings.ToLower(tail[0]), ".") {
+		for abi := range strings.SplitSeq(strings.ToLower(tail[1]), ".") {
+			for plat := range strings.SplitSeq(strings.ToLower(tail[2]), ".") {
 				if !wheelTag.MatchString(py) || !wheelTag.MatchString(abi) || !wheelTag.MatchString(plat) {
 					return bad("a tag is empty or malformed")
 				}
