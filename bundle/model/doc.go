@@ -1,0 +1,37 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package model owns what a model is: the artifact formats that carry one, and
+// the facts that its files state about it.
+//
+// # Start here
+//
+// [FromDir] turns a directory of MLX safetensors into an [Artifact], a
+// bundle.Source that any target can copy. [Read] and [Parse] turn a manifest
+// that someone else wrote into a [Model]: files with their paths, kinds and
+// descriptors, and the metadata of its config. [Pull] writes a model's files
+// into a directory. [Lint] says what is wrong with a directory before anybody
+// has to download it.
+//
+// # How it works
+//
+// A model is one image manifest with one uncompressed layer per file. The
+// path stands twice in each layer's annotations, once for readers of ModelPack
+// and Docker models and once for oras, so that each of them gets a loadable
+// directory. Layers are sorted by path; nothing in the artifact depends on a
+// clock, on modes, owners or the directory's place, so equal files give equal
+// digests.
+//
+// Parameters are counted from the tensor shapes of all shards: where config.json
+// declares quantization, a packed 32-bit word holds 32/bits weights, and the
+// scales and biases that go with it are not parameters.
+//
+// # Promises
+//
+// Files are never changed and never held in memory; each is read twice at most
+// (once to hash, once to copy). Safetensors headers are parsed strictly
+// ([ReadHeader]): no allocation before the length is checked, offsets that tile
+// the data exactly, shapes that agree with them. Whatever is read from a
+// manifest passes bundle.CheckPath, and no two layers land on one file. Code,
+// pickles and files of unknown kind are refused by name.
+package model

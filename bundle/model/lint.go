@@ -1,0 +1,165 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// Severity says whether a finding refuses the model.
+type Severity string
+
+// The severities.
+const (
+	SeverityError   Severity = "error"
+	SeverityWarning Severity = "warning"
+)
+
+// The rules of [Lint]. Those in the first group cannot be allowed: what breaks
+// them is not a model that could be packed.
+const (
+	RuleConfig  = "config"  // config.json is missing or unreadable
+	RuleWeights = "weights" // no safetensors, or unreadable ones
+	RuleName    = "name"    // a path that is not the same file everywhere
+	RuleSymlink = "symlink"
+
+	RuleTokenizer    = "tokenizer"
+	RuleChatTemplate = "chat-template" // none
+	RuleTemplates    = "templates"     // two *.jinja at the top
+	RuleCode         = "code"
+	RuleModelFile    = "model-file" // config.json names code to load
+	RuleAutoMap      = "auto-map"
+	RulePickle       = "pickle"
+	RuleFileType     = "file-type"
+	RuleEqualFiles   = "equal-files"
+	RuleShards       = "shards" // shards and their index disagree
+	RuleNested       = "nested-weights"
+	RuleSize         = "layer-size"
+)
+
+// Finding is one thing that is wrong with a model, and what to do about it.
+type Finding struct {
+	Rule     string   `json:"rule"`
+	File     string   `json:"file,omitempty"`
+	Severity Severity `json:"severity"`
+	Message  string   `json:"message"`
+	Fix      string   `json:"fix"`
+}
+
+// String is one line for a human.
+func (f Finding) String() string {
+	s := f.Rule + ": "
+	if f.File != "" {
+		s += fmt.Sprintf("%q: ", f.File)
+	}
+	return s + f.Message + " (" + f.Fix + ")"
+}
+
+// LintError refuses a model. It wraps [bundle.ErrInvalid].
+type LintError struct {
+	Dir      string
+	Findings []Finding // errors only
+}
+
+// Error lists the findings, one a line.
+func (e *LintError) Error() string {
+	lines := make([]string, len(e.Findings))
+	for i, f := range e.Findings {
+		lines[i] = f.String()
+	}
+	return fmt.Sprintf("model %s: %d lint errors:\n  %s", e.Dir, len(lines), strings.Join(lines, "\n  "))
+}
+
+// Unwrap returns [bundle.ErrInvalid].
+func (e *LintError) Unwrap() error { return bundle.ErrInvalid }
+
+// allowable lists the rules that Options.Allow may name.
+func allowable() []string {
+	return []string{
+		RuleTokenizer, RuleChatTemplate, RuleTemplates, RuleCode, RuleModelFile, RuleAutoMap, RulePickle,
+		RuleFileType, RuleEqualFiles, RuleShards, RuleNested, RuleSize,
+	}
+}
+
+// checkAllow refuses names that are no rules, lest a typing error allows
+// nothing without a word.
+func checkAllow(allow []string) error {
+	for _, rule := range allow {
+		if !slices.Contains(allowable(), rule) {
+			return invalid("lint rule %q cannot be allowed; those that can: %s", rule, strings.Join(allowable(), ", "))
+		}
+	}
+	return nil
+}
+
+// lintFiles judges the files by their names.
+func (s *scan) lintFiles() {
+	var templates []string
+	for _, f := range s.files {
+		s.lintFile(f)
+		if f.kind == KindTemplate && !strings.Contains(f.path, "/") {
+			templates = append(templates, f.path)
+		}
+	}
+	if len(templates) > 1 {
+		s.find(RuleTemplates, SeverityError, templates[1], fmt.Sprintf("a second template beside %q; Docker Model Runner rebuilds such a model at every load", templates[0]),
+			"--exclude one of them")
+	}
+	if !s.has("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json") {
+		s.find(RuleTokenizer, SeverityError, "", "there is no tokenizer; requests fail", "add tokenizer.json")
+	}
+	if len(templates) == 0 && !s.has("chat_template.json") && !s.tokenizerTemplate {
+		s.find(RuleChatTemplate, SeverityWarning, "", "there is no chat template; chat requests fail", "add chat_template.jinja, or serve completions only")
+	}
+}
+
+// largeLayer is the size over which a public registry was seen to refuse a
+// layer.
+const largeLayer = 10_000_000_000
+
+func (s *scan) lintFile(f *file) {
+	ext := extension(f.path)
+	exclude := fmt.Sprintf("--exclude %q", f.path)
+	switch {
+	case f.kind == KindCode:
+		s.find(RuleCode, SeverityError, f.path, "code in a model; it would run on every user's machine", exclude)
+	case slices.Contains(pickleExtensions, ext):
+		s.find(RulePickle, SeverityError, f.path, "a format that can run code or that no MLX engine reads", exclude+", or convert it to safetensors")
+	case f.kind == KindOther, f.kind == KindWeight && ext != ".safetensors":
+		s.find(RuleFileType, SeverityError, f.path, "not a kind of file that belongs to an MLX safetensors model", exclude)
+	case f.kind == KindWeight && strings.Contains(f.path, "/"):
+		s.find(RuleNested, SeverityWarning, f.path, "weights below the directory of config.json are not loaded", exclude+", or move the file up")
+	}
+	if f.size > largeLayer {
+		s.find(RuleSize, SeverityWarning, f.path, fmt.Sprintf("%d bytes; some registries refuse layers over 10 GB", f.size), "split the weights into more shards")
+	}
+}
+
+// lintEqual finds files of one content. Files without a digest have a size
+// that no other file has.
+func (s *scan) lintEqual() {
+	first := map[string]string{}
+	for _, f := range s.files {
+		if f.digest == "" {
+			continue
+		}
+		if other, ok := first[f.digest.String()]; ok {
+			s.find(RuleEqualFiles, SeverityError, f.path, fmt.Sprintf("the same bytes as %q; pulls of such a model collide in Docker Model Runner", other),
+				fmt.Sprintf("--exclude %q", f.path))
+			continue
+		}
+		first[f.digest.String()] = f.path
+	}
+}
+
+// find records a finding unless its rule is allowed.
+func (s *scan) find(rule string, severity Severity, file, message, fix string) {
+	if !slices.Contains(s.allow, rule) {
+		s.findings = append(s.findings, Finding{Rule: rule, File: file, Severity: severity, Message: message, Fix: fix})
+	}
+}

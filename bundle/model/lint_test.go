@@ -1,0 +1,148 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+const weights = `{"a.weight":{"dtype":"U32","shape":[2,8],"data_offsets":[0,64]},"a.scales":{"dtype":"F16","shape":[2,1],"data_offsets":[64,68]},"a.biases":{"dtype":"F16","shape":[2,1],"data_offsets":[68,72]}}`
+
+// writeModel writes a small sound model, changed by the given files; an empty
+// string leaves a file out.
+func writeModel(t *testing.T, dir string, changes map[string]string) string {
+	t.Helper()
+	files := map[string]string{
+		"config.json":           `{"model_type":"llama","max_position_embeddings":512,"quantization":{"bits":4,"group_size":64}}`,
+		"tokenizer.json":        `{}`,
+		"tokenizer_config.json": `{"chat_template":"{{ messages }}"}`,
+		"model.safetensors":     string(safetensors(weights, 72)),
+		"README.md":             "a model\n",
+		".gitattributes":        "*.safetensors lfs\n",
+	}
+	maps.Copy(files, changes)
+	for name, data := range files {
+		if data == "" {
+			continue
+		}
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestLint(t *testing.T) {
+	t.Parallel()
+	shard := string(safetensors(`{"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1))
+	tests := []struct {
+		name    string
+		changes map[string]string
+		want    []string // rule severity file
+	}{
+		{"sound", nil, nil},
+		{"no config", map[string]string{"config.json": ""}, []string{"config error "}},
+		{"bad config", map[string]string{"config.json": `{"a":1,"a":1}`}, []string{"config error config.json"}},
+		{"no tokenizer", map[string]string{"tokenizer.json": "", "tokenizer_config.json": ""}, []string{"tokenizer error ", "chat-template warning "}},
+		{"no weights", map[string]string{"model.safetensors": ""}, []string{"weights error "}},
+		{"bad weights", map[string]string{"model.safetensors": "0123456789abcdef"}, []string{"weights error model.safetensors"}},
+		{"code", map[string]string{"modeling.py": "x", "lib/a.so": "y"}, []string{"code error lib/a.so", "code error modeling.py"}},
+		{"model_file", map[string]string{"config.json": `{"model_file":"../x.py"}`}, []string{"model-file error config.json"}},
+		{"auto_map", map[string]string{"config.json": `{"auto_map":{"AutoModel":"m.M"}}`}, []string{"auto-map warning config.json"}},
+		{"pickles", map[string]string{"a.pkl": "x", "pytorch_model.bin": "y"}, []string{"pickle error a.pkl", "pickle error pytorch_model.bin"}},
+		{"other weights", map[string]string{"a.gguf": "x", "data": "z"}, []string{"file-type error a.gguf", "file-type error data"}},
+		{"equal files", map[string]string{"special.json": `{}`}, []string{"equal-files error tokenizer.json"}},
+		{"two templates", map[string]string{"a.jinja": "1", "b.jinja": "2"}, []string{"templates error b.jinja"}},
+		{"device name", map[string]string{"con.json": "1"}, []string{"name error con.json"}},
+		{"case", map[string]string{"A.json": "11", "a.json": "22"}, []string{"name error "}},
+		{"nested weights", map[string]string{"x/w.safetensors": shard}, []string{"nested-weights warning x/w.safetensors"}},
+		{"missing shard", map[string]string{shardIndex: `{"weight_map":{"a.weight":"model.safetensors","z":"z.safetensors"}}`}, []string{"shards error " + shardIndex}},
+		{"shard escapes", map[string]string{shardIndex: `{"weight_map":{"a.weight":"model.safetensors","z":"../z.safetensors"}}`}, []string{"shards error " + shardIndex}},
+		{"shard not named", map[string]string{"b.safetensors": shard, shardIndex: `{"weight_map":{"a.weight":"model.safetensors"}}`}, []string{"shards error b.safetensors"}},
+		{"tensor elsewhere", map[string]string{shardIndex: `{"weight_map":{"q":"model.safetensors"}}`}, []string{"shards error " + shardIndex}},
+		{"two sets", map[string]string{"other.safetensors": string(safetensors(weights+" ", 72))}, []string{"shards error other.safetensors"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			findings, err := Lint(t.Context(), writeModel(t, t.TempDir(), tt.changes), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, f := range findings {
+				if f.Fix == "" || f.Message == "" {
+					t.Errorf("%+v: no message or fix", f)
+				}
+				got = append(got, f.Rule+" "+string(f.Severity)+" "+f.File)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestLintSymlinks(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	outside := filepath.Join(base, "secret.json")
+	if err := os.WriteFile(outside, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := writeModel(t, filepath.Join(base, "plain"), nil)
+	if err := os.Symlink(outside, filepath.Join(dir, "extra.json")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := FromDir(t.Context(), dir, Options{})
+	var lint *LintError
+	if !errors.As(err, &lint) || lint.Findings[0].Rule != RuleSymlink || !errors.Is(err, bundle.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := FromDir(t.Context(), dir, Options{Allow: []string{RuleSymlink}}); err == nil || !strings.Contains(err.Error(), "cannot be allowed") {
+		t.Errorf("got %v", err)
+	}
+	// In a Hugging Face cache links are followed, inside that cache only.
+	plain, err := FromDir(t.Context(), dir, Options{Exclude: []string{"extra.json"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo := filepath.Join(base, "models--o--n")
+	writeModel(t, filepath.Join(repo, "blobs"), nil)
+	snapshot := filepath.Join(repo, "snapshots", "abc")
+	if err := os.MkdirAll(snapshot, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range plain.Model().Files {
+		if err := os.Symlink("../../blobs/"+f.Path, filepath.Join(snapshot, f.Path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cached, err := FromDir(t.Context(), snapshot, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cached.Root().Digest != plain.Root().Digest {
+		t.Error("a cache snapshot gives another artifact")
+	}
+	if err := os.Symlink(outside, filepath.Join(snapshot, "extra.json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FromDir(t.Context(), snapshot, Options{}); !errors.As(err, &lint) {
+		t.Errorf("a link out of the cache was followed: %v", err)
+	}
+}

@@ -1,0 +1,330 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// MaxConfig is the cap on the config blob of a model manifest, in bytes.
+const MaxConfig = 4 << 20
+
+// Flavor says by whose rules a model manifest is written.
+type Flavor string
+
+// The flavors that are read; ModelPack is the one that is written.
+const (
+	FlavorModelPack Flavor = "modelpack"
+	FlavorDocker    Flavor = "docker"      // v0.2: one layer per file, named by annotation
+	FlavorDockerV01 Flavor = "docker-v0.1" // names fixed by kind
+)
+
+// Model is a model artifact as its manifest and config describe it. The
+// strings are the author's words, for display alone.
+type Model struct {
+	Root         bundle.Descriptor
+	Flavor       Flavor
+	Format       string // safetensors, gguf, …
+	Architecture string
+	Parameters   string // 1.24B
+	Quantization string
+	Context      int64 // tokens; 0 if it is not stated
+	Files        []File
+}
+
+// File is one file of a model: one raw layer.
+type File struct {
+	Path       string // see bundle.CheckPath
+	Kind       Kind
+	Descriptor bundle.Descriptor
+}
+
+// Hidden reports whether the file's name begins with a dot. Engines are not
+// shown such files.
+func (f File) Hidden() bool { return strings.HasPrefix(path.Base(f.Path), ".") }
+
+// Size returns the bytes of all files; equal files count once, as they are
+// stored.
+func (m *Model) Size() int64 {
+	var n int64
+	seen := map[digest.Digest]bool{}
+	for _, f := range m.Files {
+		if !seen[f.Descriptor.Digest] {
+			n += f.Descriptor.Size
+		}
+		seen[f.Descriptor.Digest] = true
+	}
+	return n
+}
+
+// Raw is the manifest and the config of a model, byte for byte.
+type Raw struct {
+	Manifest []byte
+	Config   []byte
+}
+
+// Read fetches manifest and config of the model that root describes, verifies
+// and parses them. Errors: those of src, and of [Parse].
+func Read(ctx context.Context, src bundle.Source, root bundle.Descriptor) (*Model, Raw, error) {
+	var raw Raw
+	if root.MediaType == bundle.MediaTypeIndex {
+		return nil, raw, invalid("%s: an index, and a model's reference names its manifest", root.Digest)
+	}
+	var err error
+	if raw.Manifest, err = src.Manifest(ctx, root); err != nil {
+		return nil, raw, err
+	}
+	manifest, err := bundle.ParseManifest(raw.Manifest)
+	if err != nil {
+		return nil, raw, err
+	}
+	if raw.Config, err = bundle.FetchBlob(ctx, src, manifest.Config, MaxConfig); err != nil {
+		return nil, raw, fmt.Errorf("model config: %w", err)
+	}
+	m, err := Parse(manifest, raw.Config)
+	if err != nil {
+		return nil, raw, err
+	}
+	m.Root = root
+	return m, raw, nil
+}
+
+// Parse reads a model manifest that bundle.ParseManifest has checked, with its
+// config: ModelPack under its two names, Docker v0.1 and v0.2. Every path is
+// valid, and no two layers land on one file. Errors wrap [bundle.ErrInvalid].
+func Parse(manifest *ocispec.Manifest, config []byte) (*Model, error) {
+	m := &Model{}
+	switch canonical(manifest.Config.MediaType) {
+	case ConfigTypeModelPack:
+		m.Flavor = FlavorModelPack
+		if t := canonical(manifest.ArtifactType); t != ArtifactTypeModelPack && t != "" {
+			return nil, invalid("model manifest: artifactType %q", manifest.ArtifactType)
+		}
+	case ConfigTypeDockerV02:
+		m.Flavor = FlavorDocker
+	case ConfigTypeDockerV01:
+		m.Flavor = FlavorDockerV01
+	default:
+		return nil, invalid("not a model: config type %q", manifest.Config.MediaType)
+	}
+	ids, err := m.readConfig(manifest, config)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) > 0 && len(ids) != len(manifest.Layers) {
+		return nil, invalid("model config: %d diff ids for %d layers", len(ids), len(manifest.Layers))
+	}
+	if err := m.readLayers(manifest.Layers, ids); err != nil {
+		return nil, err
+	}
+	return m, m.checkPaths()
+}
+
+// canonical maps the older ModelPack names to the present ones.
+func canonical(mediaType string) string {
+	if rest, ok := strings.CutPrefix(mediaType, legacyPrefix); ok {
+		return modelPackPrefix + rest
+	}
+	return mediaType
+}
+
+// foreignConfig is the union of the config shapes that are read.
+type foreignConfig struct {
+	Config struct {
+		Format       string `json:"format"`
+		Architecture string `json:"architecture"`
+		Quantization string `json:"quantization"`
+		Parameters   string `json:"parameters"`   // Docker
+		ParamSize    string `json:"paramSize"`    // ModelPack
+		ContextSize  int64  `json:"context_size"` // Docker
+	} `json:"config"`
+	RootFS struct {
+		DiffIDs []digest.Digest `json:"diff_ids"`
+	} `json:"rootfs"`
+	ModelFS struct {
+		DiffIDs []digest.Digest `json:"diffIds"`
+		Older   []digest.Digest `json:"diff_ids"`
+	} `json:"modelfs"`
+}
+
+// readConfig fills in the metadata and returns the diff ids, if there are any.
+func (m *Model) readConfig(manifest *ocispec.Manifest, config []byte) ([]digest.Digest, error) {
+	var c foreignConfig
+	if len(config) > MaxConfig {
+		return nil, invalid("model config: %d bytes, more than %d", len(config), MaxConfig)
+	}
+	if err := bundle.DecodeStrict(config, &c); err != nil {
+		return nil, fmt.Errorf("model config: %w", err)
+	}
+	m.Format, m.Architecture, m.Quantization = c.Config.Format, c.Config.Architecture, c.Config.Quantization
+	m.Parameters, m.Context = cmp.Or(c.Config.Parameters, c.Config.ParamSize), max(c.Config.ContextSize, 0)
+	if n, err := strconv.ParseUint(manifest.Annotations[AnnotationParameters], 10, 63); err == nil {
+		m.Parameters = FormatCount(n)
+	}
+	if n, err := strconv.ParseInt(manifest.Annotations[AnnotationContext], 10, 32); err == nil && n > 0 {
+		m.Context = n
+	}
+	for _, ids := range [][]digest.Digest{c.RootFS.DiffIDs, c.ModelFS.DiffIDs, c.ModelFS.Older} {
+		if len(ids) > 0 {
+			return ids, nil
+		}
+	}
+	return nil, nil
+}
+
+func (m *Model) readLayers(layers []bundle.Descriptor, ids []digest.Digest) error {
+	weights := 0
+	for _, d := range layers {
+		if isWeight(canonical(d.MediaType)) {
+			weights++
+		}
+	}
+	shard := 0
+	for i, d := range layers {
+		if len(ids) > 0 && ids[i] != d.Digest {
+			return invalid("layer %s: its diff id is %s; layers of a model are not compressed", d.Digest, clip(string(ids[i])))
+		}
+		kind, err := layerKind(canonical(d.MediaType))
+		if err != nil {
+			return fmt.Errorf("layer %s: %w", d.Digest, err)
+		}
+		p := cmp.Or(d.Annotations[bundle.AnnotationFilepath], d.Annotations[legacyFilepath])
+		if m.Flavor == FlavorDockerV01 && p == "" {
+			if p = fixedName(kind, d.MediaType, &shard, weights); p == "" {
+				continue // licences of v0.1 have no name and are not unpacked
+			}
+		}
+		if p == "" {
+			return invalid("layer %s (%s): no path; want the annotation %s", d.Digest, d.MediaType, bundle.AnnotationFilepath)
+		}
+		if kind == KindOther || kind == KindConfig { // the media type says little, the name says more
+			kind = KindOf(p)
+		}
+		m.Files = append(m.Files, File{Path: p, Kind: kind, Descriptor: d})
+	}
+	return nil
+}
+
+func isWeight(mediaType string) bool {
+	kind, err := layerKind(mediaType)
+	return err == nil && kind == KindWeight
+}
+
+// layerKind maps a media type to a kind. Archives are told from unknown types.
+func layerKind(mediaType string) (Kind, error) {
+	switch mediaType {
+	case layerWeight, modelPackPrefix + "weight.v1.safetensors", modelPackPrefix + "weight.v1.gguf",
+		"application/vnd.docker.ai.safetensors", "application/vnd.docker.ai.gguf.v3", "application/vnd.docker.ai.dduf":
+		return KindWeight, nil
+	case layerConfig, "application/vnd.docker.ai.model.file":
+		return KindConfig, nil
+	case layerDoc:
+		return KindDoc, nil
+	case layerCode:
+		return KindCode, nil
+	case layerDataset:
+		return KindDataset, nil
+	case "application/vnd.docker.ai.chat.template.jinja":
+		return KindTemplate, nil
+	case "application/vnd.docker.ai.license":
+		return KindLicense, nil
+	case "application/vnd.docker.ai.mmproj":
+		return KindOther, nil
+	}
+	if strings.Contains(mediaType, "tar") {
+		return "", invalid("media type %q: an archive; only models with one raw layer per file are read", clip(mediaType))
+	}
+	return "", invalid("media type %q is not that of a model's layer", clip(mediaType))
+}
+
+// fixedName is the path of a v0.1 layer without annotation; "" if it has none.
+func fixedName(kind Kind, mediaType string, shard *int, weights int) string {
+	switch {
+	case kind == KindTemplate:
+		return "template.jinja"
+	case kind != KindWeight || mediaType != "application/vnd.docker.ai.safetensors":
+		return ""
+	case weights == 1:
+		return "model.safetensors"
+	}
+	*shard++
+	return fmt.Sprintf("model-%05d-of-%05d.safetensors", *shard, weights)
+}
+
+func (m *Model) checkPaths() error {
+	entries := make([]bundle.TreeEntry, len(m.Files))
+	for i, f := range m.Files {
+		if err := bundle.CheckPath(f.Path); err != nil {
+			return fmt.Errorf("layer %s: %w", f.Descriptor.Digest, err)
+		}
+		entries[i].Path = f.Path
+	}
+	if err := bundle.CheckCollisions(entries); err != nil {
+		return fmt.Errorf("model manifest: %w", err)
+	}
+	if len(m.Files) == 0 {
+		return invalid("model manifest: no files")
+	}
+	return nil
+}
+
+// CheckServable says why no engine may be started on a model: it holds code,
+// weights that are not safetensors, or no config.json. The error wraps
+// [bundle.ErrInvalid].
+func (m *Model) CheckServable() error {
+	config, weights := false, false
+	for _, f := range m.Files {
+		switch {
+		case f.Hidden():
+		case KindOf(f.Path) == KindCode || f.Kind == KindCode:
+			return invalid("%q is code; a model that needs its own code does not run here", f.Path)
+		case KindOf(f.Path) == KindWeight && extension(f.Path) != ".safetensors", f.Kind == KindWeight && extension(f.Path) != ".safetensors":
+			return invalid("%q: only safetensors run here", f.Path)
+		case KindOf(f.Path) == KindOther:
+			return invalid("%q is not a kind of file that belongs to an MLX safetensors model", f.Path)
+		}
+		config = config || f.Path == "config.json"
+		weights = weights || KindOf(f.Path) == KindWeight
+	}
+	if !config || !weights {
+		return invalid("no config.json or no weights: nothing that an engine can load")
+	}
+	return nil
+}
+
+// MarshalJSON gives results a shape of their own, independent of the manifest.
+func (m *Model) MarshalJSON() ([]byte, error) {
+	type fileJSON struct {
+		Path   string        `json:"path"`
+		Kind   Kind          `json:"kind"`
+		Size   int64         `json:"size"`
+		Digest digest.Digest `json:"digest"`
+	}
+	out := struct {
+		Digest       digest.Digest `json:"digest"`
+		Flavor       Flavor        `json:"flavor"`
+		Format       string        `json:"format,omitempty"`
+		Architecture string        `json:"architecture,omitempty"`
+		Parameters   string        `json:"parameters,omitempty"`
+		Quantization string        `json:"quantization,omitempty"`
+		Context      int64         `json:"context,omitempty"`
+		Size         int64         `json:"size"`
+		Files        []fileJSON    `json:"files"`
+	}{m.Root.Digest, m.Flavor, m.Format, m.Architecture, m.Parameters, m.Quantization, m.Context, m.Size(), nil}
+	for _, f := range m.Files {
+		out.Files = append(out.Files, fileJSON{f.Path, f.Kind, f.Descriptor.Size, f.Descriptor.Digest})
+	}
+	return json.Marshal(out)
+}

@@ -1,0 +1,40 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package modelstore reads and writes the model store that Docker Model Runner
+// (DMR) keeps under the user's home: models that `docker model pull` fetched
+// are found here, and models pulled by us appear there.
+//
+// # Start here
+//
+// [Open] a [Store] at [Dir]. [Store.List] and [Store.Find] tell what is in it,
+// [Store.Pull] adds a model, [Store.Materialize] verifies one and gives the
+// directory that an engine is started on.
+//
+// # How it works
+//
+// The store is content-addressed: blobs/sha256/<hex>, manifests/sha256/<hex>,
+// and models.json, which names the manifests and their tags. DMR caches
+// nothing and takes no lock. We write a blob beside its final name, rename it
+// once its sha256 is known, and write models.json last and in place: only the
+// bytes of our own entry change, and of a foreign entry only a tag that has
+// moved to us. Afterwards it is read again, since another writer may have put
+// an older one back.
+//
+// What we know about the store lies in a state directory of our own: the lock,
+// which blobs have been hashed (by device, inode, size, mtime and ctime), and
+// one directory per materialised model. In it a weight file is a symlink to
+// its blob. A hard link would fail on another disk, would change the ctime and
+// link count of a file that is not ours, and protects no more: mode bits
+// belong to the inode and the user owns it. What keeps an engine from writing
+// through the link is its confinement, and what notices an unconfined one is
+// the next use, which hashes again. Everything small, which engines and
+// libraries do like to rewrite, is a read-only copy, verified as it is made.
+//
+// # Promises
+//
+// No byte of the store is trusted before it has been hashed. Nothing of a
+// foreign entry is lost, unknown fields included. A damaged models.json, null
+// fields and entries that cannot be read are reported, never a crash; bundles/
+// is neither read nor written.
+package modelstore

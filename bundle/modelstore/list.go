@@ -1,0 +1,196 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package modelstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/internal/fsatomic"
+)
+
+// List returns all models, in the order of models.json. An entry that cannot
+// be read is in the list with its Problem. A store that does not exist is
+// empty. The error wraps [bundle.ErrInvalid] if models.json itself is damaged.
+func (s *Store) List() ([]Model, error) {
+	index, err := s.readIndex()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Model, 0, len(index.entries))
+	for _, e := range index.entries {
+		out = append(out, s.load(e))
+	}
+	return out, nil
+}
+
+// Find returns the model that a name ([Normalize]) or an id, in full or its
+// first 12 digits, stands for. Errors: [bundle.ErrNotFound]; those of List;
+// the model's Problem if it cannot be read.
+func (s *Store) Find(nameOrID string) (Model, error) {
+	index, err := s.readIndex()
+	if err != nil {
+		return Model{}, err
+	}
+	for _, e := range index.entries {
+		if bundle.CheckDigest(e.ID) == nil && isID(nameOrID, e.ID) {
+			m := s.load(e)
+			return m, m.Problem
+		}
+	}
+	want, err := Normalize(nameOrID)
+	if err != nil {
+		return Model{}, err
+	}
+	for _, e := range index.entries {
+		if e.hasTag(want) {
+			m := s.load(e)
+			return m, m.Problem
+		}
+	}
+	return Model{}, fmt.Errorf("model %q (%s): not in the store %s: %w", nameOrID, want, s.dir, bundle.ErrNotFound)
+}
+
+// hasTag compares normalised tags; what does not parse matches nothing.
+func (e entry) hasTag(want string) bool {
+	return slices.ContainsFunc(e.Tags, func(t string) bool {
+		full, err := Normalize(t)
+		return err == nil && full == want
+	})
+}
+
+// load reads manifest and config of an entry.
+func (s *Store) load(e entry) Model {
+	m := Model{ID: e.ID}
+	for _, t := range e.Tags {
+		if full, err := Normalize(t); err == nil {
+			t = full
+		}
+		m.Tags = append(m.Tags, t)
+	}
+	if m.Problem = bundle.CheckDigest(e.ID); m.Problem != nil {
+		m.ID = ""
+		return m
+	}
+	m.Info, _, m.Problem = s.read(e.ID)
+	if m.Problem != nil {
+		m.Problem = fmt.Errorf("model %s: %w", m.label(), m.Problem)
+	}
+	return m
+}
+
+// label names a model in messages: its first tag, or its short id.
+func (m Model) label() string {
+	if len(m.Tags) > 0 {
+		return m.Tags[0]
+	}
+	if m.ID == "" {
+		return "without an id"
+	}
+	return m.ID.Encoded()[:12]
+}
+
+func (s *Store) read(id digest.Digest) (*model.Model, model.Raw, error) {
+	path := s.manifestPath(id)
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, model.Raw{}, fmt.Errorf("manifest %s: %w", path, bundle.ErrNotFound)
+	case err != nil:
+		return nil, model.Raw{}, err
+	case info.Size() > bundle.MaxManifest:
+		return nil, model.Raw{}, fmt.Errorf("manifest %s: %d bytes: %w", path, info.Size(), bundle.ErrInvalid)
+	}
+	desc := bundle.Descriptor{MediaType: bundle.MediaTypeManifest, Digest: id, Size: info.Size()}
+	return model.Read(context.Background(), storeSource{s}, desc)
+}
+
+// storeSource reads from the store; nothing in it waits.
+type storeSource struct{ s *Store }
+
+func (src storeSource) Resolve(context.Context, string) (bundle.Descriptor, error) {
+	return bundle.Descriptor{}, bundle.ErrNotFound
+}
+
+func (src storeSource) Manifest(_ context.Context, desc bundle.Descriptor) (data []byte, err error) {
+	f, err := openRegular(src.s.manifestPath(desc.Digest))
+	if err != nil {
+		return nil, err
+	}
+	defer fsatomic.CloseErr(&err, f)
+	return bundle.ReadVerified(f, desc)
+}
+
+func (src storeSource) Open(_ context.Context, desc bundle.Descriptor, offset int64) (io.ReadCloser, error) {
+	f, err := openRegular(src.s.blobPath(desc.Digest))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (src storeSource) Referrers(context.Context, bundle.Descriptor) ([]bundle.Descriptor, error) {
+	return nil, nil
+}
+
+// openRegular opens a file of the store and refuses links and everything that
+// is not a file, of which some would block.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", path, bundle.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := f.Stat()
+	if err == nil && !os.SameFile(info, opened) {
+		err = fmt.Errorf("%s: replaced while it was opened: %w", path, bundle.ErrInvalid)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// readIndex reads models.json; a store without one is empty.
+func (s *Store) readIndex() (idx *index, err error) {
+	path := filepath.Join(s.dir, "models.json")
+	f, err := openRegular(path)
+	if errors.Is(err, bundle.ErrNotFound) {
+		return parseIndex(nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer fsatomic.CloseErr(&err, f)
+	data, err := io.ReadAll(io.LimitReader(f, maxIndex+1))
+	if err != nil {
+		return nil, err
+	}
+	if idx, err = parseIndex(data); err != nil {
+		return nil, fmt.Errorf("%s is damaged, and Docker Model Runner cannot read it either; move it away and pull the models again, their blobs stay: %w", path, err)
+	}
+	return idx, nil
+}

@@ -1,0 +1,131 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package modelstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/internal/fsatomic"
+)
+
+// registerTries is how often an entry that another writer has dropped from
+// models.json is written again.
+const registerTries = 5
+
+// Pull fetches the model that desc describes into the store and gives it the
+// name ref, which it takes from any other model. Blobs that are there already
+// are hashed, once, and fetched again if they are damaged; a pull that was cut
+// continues where it stopped. Errors: those of src; [bundle.ErrInvalid] for
+// what is no model, for a bad name, or for a damaged models.json;
+// [bundle.ErrMismatch].
+func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descriptor, ref string, events bundle.EventFunc) (m Model, err error) {
+	tag, err := Normalize(ref)
+	if err != nil {
+		return Model{}, err
+	}
+	_, raw, err := model.Read(ctx, src, desc)
+	if err != nil {
+		return Model{}, fmt.Errorf("model %s: %w", tag, err)
+	}
+	unlock, err := s.lock(ctx, events)
+	if err != nil {
+		return Model{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if err := s.prepare(); err != nil {
+		return Model{}, err
+	}
+	if _, err := s.readIndex(); err != nil { // before gigabytes move
+		return Model{}, err
+	}
+	manifest, err := bundle.ParseManifest(raw.Manifest)
+	if err != nil {
+		return Model{}, err
+	}
+	if err := s.fetchAll(ctx, src, manifest.Layers, events); err != nil {
+		return Model{}, fmt.Errorf("model %s: %w", tag, err)
+	}
+	if err := fsatomic.WriteFile(s.blobPath(manifest.Config.Digest), raw.Config, 0o644); err != nil {
+		return Model{}, err
+	}
+	if err := fsatomic.WriteFile(s.manifestPath(desc.Digest), raw.Manifest, 0o644); err != nil {
+		return Model{}, err
+	}
+	var files []string
+	for _, d := range append(slices.Clone(manifest.Layers), manifest.Config) {
+		files = append(files, d.Digest.String())
+	}
+	if err := s.register(desc.Digest, tag, files); err != nil {
+		return Model{}, err
+	}
+	return s.Find(tag) //nolint:contextcheck // reads files; nothing in it waits
+}
+
+// fetchAll brings every distinct layer into the store.
+func (s *Store) fetchAll(ctx context.Context, src bundle.Source, layers []bundle.Descriptor, events bundle.EventFunc) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(bundle.DefaultParallel)
+	seen := map[digest.Digest]bool{}
+	for _, d := range layers {
+		if seen[d.Digest] {
+			continue
+		}
+		seen[d.Digest] = true
+		g.Go(func() error { return s.fetch(ctx, src, d, events) })
+	}
+	return g.Wait()
+}
+
+// register writes our entry and looks whether it stays: DMR takes no lock, so
+// its own write may have begun before ours and end after it.
+func (s *Store) register(id digest.Digest, tag string, files []string) error {
+	path := filepath.Join(s.dir, "models.json")
+	for range registerTries {
+		x, err := s.readIndex()
+		if err != nil {
+			return err
+		}
+		if x.has(id, tag) {
+			return nil
+		}
+		data, err := x.put(id, tag, files)
+		if err != nil {
+			return err
+		}
+		if _, err := parseIndex(data); err != nil { // never write what cannot be read
+			return err
+		}
+		if err := fsatomic.WriteFile(path, data, 0o644); err != nil {
+			return err
+		}
+	}
+	x, err := s.readIndex()
+	if err == nil && !x.has(id, tag) {
+		err = fmt.Errorf("%s: another program keeps dropping the entry of %s; stop it and pull again", path, tag)
+	}
+	return err
+}
+
+// has reports whether the model is there and alone has the tag.
+func (x *index) has(id digest.Digest, tag string) bool {
+	mine := false
+	for _, e := range x.entries {
+		if e.hasTag(tag) {
+			if e.ID != id {
+				return false
+			}
+			mine = true
+		}
+	}
+	return mine
+}

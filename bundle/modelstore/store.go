@@ -1,0 +1,149 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package modelstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/internal/fsatomic"
+)
+
+// Store is a model store with our state about it. It may be used by several
+// goroutines and processes at once.
+type Store struct {
+	dir   string // DMR's
+	state string // ours
+}
+
+// Model is one model of the store.
+type Model struct {
+	ID      digest.Digest // of its manifest
+	Tags    []string      // fully qualified: docker.io/ai/x:latest
+	Info    *model.Model  // nil if Problem is not
+	Problem error         // why the model cannot be read
+}
+
+// Dir returns where the store lies: MODELS_PATH, else ~/.docker/models. getenv
+// is the environment, HOME included.
+func Dir(getenv func(string) string) (string, error) {
+	if dir := strings.Trim(strings.TrimSpace(getenv("MODELS_PATH")), `"'`); strings.TrimSpace(dir) != "" {
+		return strings.TrimSpace(dir), nil
+	}
+	home := getenv("HOME")
+	if home == "" {
+		return "", errors.New("model store: neither MODELS_PATH nor HOME is set")
+	}
+	return filepath.Join(home, ".docker", "models"), nil
+}
+
+// Open returns the store in dir, which need not exist yet, with our state
+// about it in stateDir. Both become absolute. The error wraps
+// [bundle.ErrInvalid] if the store cannot be trusted: a directory in it that
+// is a symlink, that others can write to, or that belongs to another user. Its
+// root may be a symlink to another disk.
+func Open(dir, stateDir string) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if stateDir, err = filepath.Abs(stateDir); err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, state: stateDir}
+	for _, sub := range []string{filepath.Join(stateDir, "verified"), filepath.Join(stateDir, "models")} {
+		if err := os.MkdirAll(sub, 0o700); err != nil {
+			return nil, fmt.Errorf("model store: state: %w", err)
+		}
+	}
+	return s, s.check()
+}
+
+// Path returns the store's directory.
+func (s *Store) Path() string { return s.dir }
+
+// check looks at every directory that we read from or write to.
+func (s *Store) check() error {
+	for _, sub := range []string{"", "blobs", "blobs/sha256", "manifests", "manifests/sha256"} {
+		stat := os.Lstat
+		if sub == "" {
+			stat = os.Stat
+		}
+		info, err := stat(filepath.Join(s.dir, sub))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if why := distrust(info); why != "" {
+			return fmt.Errorf("model store %s: %s: %w", filepath.Join(s.dir, sub), why, bundle.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// lockPoll is how often a waiting writer looks whether the lock is free.
+const lockPoll = 50 * time.Millisecond
+
+// lock takes the lock between our own processes; DMR knows none.
+func (s *Store) lock(ctx context.Context, events bundle.EventFunc) (unlock func() error, err error) {
+	return lockFile(ctx, filepath.Join(s.state, "store.lock"), events)
+}
+
+// lockTree keeps two processes from building one model's directory at once. It
+// is another lock than that of pulls, which may take hours.
+func (s *Store) lockTree(ctx context.Context) (unlock func() error, err error) {
+	return lockFile(ctx, filepath.Join(s.state, "models.lock"), nil)
+}
+
+func lockFile(ctx context.Context, path string, events bundle.EventFunc) (unlock func() error, err error) {
+	l := flock.New(path)
+	ok, err := l.TryLock()
+	if err == nil && !ok {
+		events.Emit(bundle.Event{Kind: bundle.EventNote, What: "model store", Reason: "another pull is running; waiting for it"})
+		_, err = l.TryLockContext(ctx, lockPoll)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model store: lock: %w", err)
+	}
+	return l.Unlock, nil
+}
+
+// blobPath is where a blob lies. Digests have been checked before.
+func (s *Store) blobPath(d digest.Digest) string {
+	return filepath.Join(s.dir, "blobs", "sha256", d.Encoded())
+}
+
+func (s *Store) manifestPath(d digest.Digest) string {
+	return filepath.Join(s.dir, "manifests", "sha256", d.Encoded())
+}
+
+// prepare makes the directories and the version file of a store.
+func (s *Store) prepare() error {
+	for _, sub := range []string{"blobs", "manifests"} {
+		if err := os.MkdirAll(filepath.Join(s.dir, sub, "sha256"), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	layout := filepath.Join(s.dir, "layout.json")
+	if _, err := os.Lstat(layout); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fsatomic.WriteFile(layout, []byte("{\n  \"version\": \"1.0.0\"\n}"), 0o644)
+}
