@@ -93,7 +93,10 @@ func (e *fetchError) Unwrap() error { return e.err }
 
 // download fills p, trying again from where it stopped.
 func (j *job) download(ctx context.Context, w Want, address string, p *partial) error {
-	delay := firstDelay
+	delay := j.RetryDelay
+	if delay <= 0 {
+		delay = firstDelay
+	}
 	for attempt := 1; ; attempt++ {
 		err := j.attempt(ctx, w, address, p)
 		if err == nil || ctx.Err() != nil {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -64,6 +65,8 @@ type Fetcher struct {
 	Offline   bool                                   // only the cache and the directories
 	Parallel  int                                    // 0 = [DefaultParallel]
 	Events    bundle.EventFunc
+
+	RetryDelay time.Duration // before the second attempt, doubled with each; 0 = 200 ms
 }
 
 // MissingError lists what could not be got. It wraps the reasons:

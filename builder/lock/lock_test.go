@@ -275,7 +275,7 @@ func TestResolveErrors(t *testing.T) {
 	}
 	for text, is := range map[string]error{
 		"exit status 2: error: Failed to fetch: `https://user:secret@index.example/simple/a/`": bundle.ErrUnreachable,
-		"exit status 1: No solution found when resolving dependencies":                        bundle.ErrInvalid,
+		"exit status 1: No solution found when resolving dependencies":                         bundle.ErrInvalid,
 	} {
 		uv := lock.UV{Path: "uv", Runner: &fakeUV{err: errors.New(text)}}
 		_, err := lock.Resolve(t.Context(), uv, r, tg, lock.ResolveOptions{})

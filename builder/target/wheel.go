@@ -41,12 +41,12 @@ func NormalizeName(name string) string {
 // ParseWheelName reads name-version(-build)?-python-abi-platform.whl. The
 // error wraps [bundle.ErrInvalid].
 func ParseWheelName(file string) (WheelName, error) {
-	bad := func(why string) (WheelName, error) {
-		return WheelName{}, fmt.Errorf("wheel file name %q: %s: %w", file, why, bundle.ErrInvalid)
+	bad := func(why string) error {
+		return fmt.Errorf("wheel file name %q: %s: %w", file, why, bundle.ErrInvalid)
 	}
 	stem, ok := strings.CutSuffix(file, ".whl")
 	if !ok {
-		return bad("does not end with .whl")
+		return WheelName{}, bad("does not end with .whl")
 	}
 	parts := strings.Split(stem, "-")
 	var w WheelName
@@ -54,16 +54,16 @@ func ParseWheelName(file string) (WheelName, error) {
 	case 5:
 	case 6:
 		if w.Build = parts[2]; !wheelBuild.MatchString(w.Build) {
-			return bad("the build tag does not begin with a digit")
+			return WheelName{}, bad("the build tag does not begin with a digit")
 		}
 	default:
-		return bad("want name-version-python-abi-platform")
+		return WheelName{}, bad("want name-version-python-abi-platform")
 	}
 	if !wheelDist.MatchString(parts[0]) || strings.Contains(parts[0], "__") {
-		return bad("the name part is malformed")
+		return WheelName{}, bad("the name part is malformed")
 	}
 	if _, err := pep440.Parse(strings.ReplaceAll(parts[1], "_", "-")); err != nil {
-		return bad("the version part is malformed")
+		return WheelName{}, bad("the version part is malformed")
 	}
 	w.Name, w.Version = NormalizeName(parts[0]), parts[1]
 	tail := parts[len(parts)-3:]
@@ -71,10 +71,10 @@ func ParseWheelName(file string) (WheelName, error) {
 		for abi := range strings.SplitSeq(strings.ToLower(tail[1]), ".") {
 			for plat := range strings.SplitSeq(strings.ToLower(tail[2]), ".") {
 				if !wheelTag.MatchString(py) || !wheelTag.MatchString(abi) || !wheelTag.MatchString(plat) {
-					return bad("a tag is empty or malformed")
+					return WheelName{}, bad("a tag is empty or malformed")
 				}
 				if w.Tags = append(w.Tags, py+"-"+abi+"-"+plat); len(w.Tags) > maxTags {
-					return bad("too many tags")
+					return WheelName{}, bad("too many tags")
 				}
 			}
 		}
