@@ -91,8 +91,8 @@ func TestSelectManifestRefuses(t *testing.T) {
 }
 
 // manifest is a good manifest after edit changed it.
-func manifest(t testing.TB, edit func(*ocispec.Manifest)) []byte {
-	t.Helper()
+func manifest(tb testing.TB, edit func(*ocispec.Manifest)) []byte {
+	tb.Helper()
 	m := &ocispec.Manifest{
 		MediaType: bundle.MediaTypeManifest,
 		Config:    bundle.DescriptorOf(bundle.MediaTypeConfig, []byte("{}")),
@@ -102,7 +102,7 @@ func manifest(t testing.TB, edit func(*ocispec.Manifest)) []byte {
 	edit(m)
 	data, err := json.Marshal(m)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return data
 }

@@ -38,7 +38,16 @@ func TestCheckLink(t *testing.T) {
 		}
 	}
 	for _, l := range [][2]string{
-		{"a", ""}, {"a", "/b"}, {"a", "../b"}, {"a/b", "../../c"}, {"a", "."}, {"a", ".."}, {"a", `b\c`}, {"a", "b\x00"}, {"a", "c:d"}, {"a", "b\xff"},
+		{"a", ""},
+		{"a", "/b"},
+		{"a", "../b"},
+		{"a/b", "../../c"},
+		{"a", "."},
+		{"a", ".."},
+		{"a", `b\c`},
+		{"a", "b\x00"},
+		{"a", "c:d"},
+		{"a", "b\xff"},
 		{"a", strings.Repeat("b/", 600)},
 	} {
 		if err := bundle.CheckLink(l[0], l[1]); !errors.Is(err, bundle.ErrInvalid) {
