@@ -38,7 +38,9 @@ const externallyManaged = "[externally-managed]\nError=This environment is a ver
 // file that is not stripped and notes where it lies. A compressed archive is
 // expanded into the cache on the way.
 func readInterpreter(ctx context.Context, in *Input) (files []plannedFile, err error) {
-	bad := func(err error) error { return fmt.Errorf("interpreter %s: %w", filepath.Base(in.Interpreter.Path), err) }
+	bad := func(err error) error {
+		return fmt.Errorf("interpreter %s: %w", filepath.Base(in.Interpreter.Path), err)
+	}
 	f, err := os.Open(in.Interpreter.Path)
 	if err != nil {
 		return nil, bad(err)

@@ -28,7 +28,7 @@ func machine(head []byte) string {
 	le := binary.LittleEndian
 	switch {
 	case len(head) >= 20 && string(head[:4]) == elf.ELFMAG && head[elf.EI_CLASS] == byte(elf.ELFCLASS64) && head[elf.EI_DATA] == byte(elf.ELFDATA2LSB):
-		switch m := elf.Machine(le.Uint16(head[18:])); m { //nolint:exhaustive // the others have no name here
+		switch m := elf.Machine(le.Uint16(head[18:])); m {
 		case elf.EM_X86_64:
 			return "linux/amd64"
 		case elf.EM_AARCH64:
@@ -37,7 +37,7 @@ func machine(head []byte) string {
 			return "linux/" + m.String()
 		}
 	case len(head) >= 8 && le.Uint32(head) == macho.Magic64:
-		switch c := macho.Cpu(le.Uint32(head[4:])); c { //nolint:exhaustive // the others have no name here
+		switch c := macho.Cpu(le.Uint32(head[4:])); c {
 		case macho.CpuArm64:
 			return "darwin/arm64"
 		case macho.CpuAmd64:

@@ -105,6 +105,7 @@ func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, e
 	for i := range files {
 		owners[files[i].Path] = &files[i]
 	}
+	stdlib := standardModules(in, files)
 	names := map[string]string{}
 	for _, w := range wheels {
 		names[w.File] = w.Name
@@ -113,6 +114,9 @@ func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, e
 			return nil, err
 		}
 		for _, f := range installed {
+			if name := topModule(in.site(), f.Path); stdlib[name] && !w.waived(in, wheel.RuleStdlib) {
+				return nil, fmt.Errorf("%s: %q has the name of a module of the standard library (rule %s, which a recipe can waive): %w", w.File, f.Path, wheel.RuleStdlib, bundle.ErrInvalid)
+			}
 			e := w.entry(f)
 			old := owners[f.Path]
 			if old == nil {
@@ -187,6 +191,42 @@ func (w openWheel) entry(f wheel.File) plannedFile {
 		owner:     w.File,
 		open:      f.Open,
 	}
+}
+
+// waived reports whether a rule does not count for the wheel.
+func (w openWheel) waived(in *Input, rule string) bool {
+	return slices.ContainsFunc(in.decided(DecisionWaive, w.Name), func(d bundle.Decision) bool { return d.Rule == rule })
+}
+
+// standardModules returns the top-level names of the standard library.
+func standardModules(in *Input, files []plannedFile) map[string]bool {
+	names := map[string]bool{}
+	for _, f := range files {
+		if name := topModule("lib/python"+in.PythonVersion, f.Path); f.owner == ownerInterpreter && name != "site-packages" {
+			names[name] = true
+		}
+	}
+	delete(names, "")
+	return names
+}
+
+// topModule returns the name under which Python would import what lies at p in
+// the directory dir, or "".
+func topModule(dir, p string) string {
+	rest, ok := strings.CutPrefix(p, dir+"/")
+	if !ok {
+		return ""
+	}
+	top, _, inPackage := strings.Cut(rest, "/")
+	if inPackage {
+		return top
+	}
+	switch path.Ext(top) {
+	case ".py", ".so":
+		name, _, _ := strings.Cut(top, ".")
+		return name
+	}
+	return ""
 }
 
 // winner returns which of two packages the recipe lets have a path, or "".

@@ -98,7 +98,7 @@ func NewPlan(ctx context.Context, in Input) (plan *Plan, err error) {
 
 // Close closes the wheel files. A plan cannot be built after it.
 func (p *Plan) Close() error {
-	var errs []error
+	errs := make([]error, 0, len(p.wheels))
 	for _, f := range p.wheels {
 		errs = append(errs, f.Close())
 	}

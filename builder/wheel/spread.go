@@ -10,6 +10,7 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -305,6 +306,6 @@ func (w *Wheel) script(f File, m member) (File, error) {
 	if err != nil {
 		return f, err
 	}
-	content, _ := rewriteScript(w.python, append(head, rest...))
+	content, _ := rewriteScript(w.python, slices.Concat(head, rest))
 	return w.made(f.Path, content, bundle.ModeExecutable), nil
 }

@@ -44,11 +44,12 @@ const (
 	RulePth     = "pth"     // *.pth in site-packages runs at every start; waived: it is installed
 	RulePycache = "pycache" // foreign byte code; waived: __pycache__ is left out, other .pyc are installed
 	RuleRecord  = "record"  // RECORD disagrees with the files; waived: the files count
+	RuleStdlib  = "stdlib"  // a top-level module with a name of the standard library, which package builder looks for; waived: it is installed
 	RuleStartup = "startup" // sitecustomize, usercustomize, pyvenv.cfg, *._pth; waived: they are installed
 )
 
 // Rules lists the rules that can be waived.
-func Rules() []string { return []string{RulePth, RulePycache, RuleRecord, RuleStartup} }
+func Rules() []string { return []string{RulePth, RulePycache, RuleRecord, RuleStartup, RuleStdlib} }
 
 // Caps on files that are read whole.
 const (

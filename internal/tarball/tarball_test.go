@@ -105,7 +105,9 @@ func TestWriteHeaders(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if !slices.IsSortedFunc(got, func(a, b string) int { return strings.Compare(a[strings.Index(a, "env/"):], b[strings.Index(b, "env/"):]) }) {
+	if !slices.IsSortedFunc(got, func(a, b string) int {
+		return strings.Compare(strings.SplitN(a, " ", 4)[3], strings.SplitN(b, " ", 4)[3])
+	}) {
 		t.Error("not sorted by the bytes of the names")
 	}
 }
