@@ -14,7 +14,7 @@ func TestNormalize(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		"x":                           "docker.io/ai/x:latest",
-		" X:Q4_K ":                    "docker.io/ai/x:Q4_K",
+		"X:Q4_K":                      "docker.io/ai/x:Q4_K",
 		"ai/x":                        "docker.io/ai/x:latest",
 		"docker.io/ai/x:1":            "docker.io/ai/x:1",
 		"index.docker.io/ai/x":        "docker.io/ai/x:latest",
@@ -27,6 +27,9 @@ func TestNormalize(t *testing.T) {
 		if got, err := Normalize(in); err != nil || got != want {
 			t.Errorf("%q: got %q, %v; want %q", in, got, err, want)
 		}
+	}
+	if got, err := Normalize(" x "); err != nil || got != "docker.io/ai/x:latest" {
+		t.Errorf("blanks around a name: %q, %v", got, err)
 	}
 	for _, in := range []string{"", ":x", "a b", "../x", "docker.io@evil.com/x", "ai/x:../y", "docker.io%2fevil/x"} {
 		if got, err := Normalize(in); err == nil {

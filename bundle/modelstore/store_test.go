@@ -258,8 +258,7 @@ func TestDamagedBlobs(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := s.Materialize(t.Context(), m)
-			var damaged *DamagedError
-			if !errors.As(err, &damaged) {
+			if _, ok := errors.AsType[*DamagedError](err); !ok {
 				t.Fatalf("got %v", err)
 			}
 			if (name == "truncated" || name == "zeroed") && !errors.Is(err, bundle.ErrMismatch) {
@@ -401,7 +400,8 @@ func TestTwoPullsAtOnce(t *testing.T) {
 
 func TestDir(t *testing.T) {
 	t.Parallel()
-	for in, want := range map[string]string{"": "/h/.docker/models", ` "/big disk/m" `: "/big disk/m", "/m": "/m"} {
+	for _, tt := range [][2]string{{"", "/h/.docker/models"}, {` "/big disk/m" `, "/big disk/m"}, {"/m", "/m"}} {
+		in, want := tt[0], tt[1]
 		got, err := Dir(func(k string) string { return map[string]string{"HOME": "/h", "MODELS_PATH": in}[k] })
 		if err != nil || got != want {
 			t.Errorf("%q: %q, %v", in, got, err)

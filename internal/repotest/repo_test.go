@@ -71,7 +71,7 @@ func TestNoIndexAddress(t *testing.T) {
 		`pypi` + `\.org`, `python` + `hosted\.org`, `proxy\.` + `golang\.org`, `sum\.` + `golang\.org`,
 		`registry\.` + `npmjs\.org`, `npmjs` + `\.com`, `crates` + `\.io`, `--(extra-)?index` + `-url[= ]+https?://[^ "']+`, `https?://[^ "']+/simple` + `/`,
 	}, "|"))
-	reserved := regexp.MustCompile(`\.(example|invalid|test)[:/]|//(127\.0\.0\.1|localhost)[:/]`) // no index, whoever asks
+	reserved := regexp.MustCompile(`\.(example|invalid|test)\b|//(127\.0\.0\.1|localhost)[:/]`) // no index, whoever asks
 	for _, path := range trackedFiles(t) {
 		info, err := os.Lstat(filepath.Join(root, path))
 		if err != nil || !info.Mode().IsRegular() || info.Size() > 8<<20 {
