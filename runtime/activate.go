@@ -1,0 +1,149 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/fsatomic"
+)
+
+// activate makes a version the active one. The state goes first: after a crash
+// between the two the pointer, which is the truth, is the old one.
+func (h *Home) activate(name, id, before string) error {
+	dir := h.EnvironmentDir(name)
+	if name == dockerEnvironment {
+		if err := fsatomic.WriteFile(filepath.Join(dir, dockerVersionFile), []byte(dockerVersion), 0o644); err != nil {
+			return err
+		}
+	}
+	s, err := h.readState()
+	if err != nil {
+		return err
+	}
+	previous := s.Environments[name].Previous
+	if before != "" && before != id {
+		previous = before
+	}
+	s.Environments[name] = environmentState{Active: id, Previous: previous}
+	if err := h.writeState(s); err != nil {
+		return err
+	}
+	pointer := filepath.Join(dir, filepath.FromSlash(pointerPath))
+	if err := os.MkdirAll(filepath.Dir(pointer), 0o755); err != nil {
+		return err
+	}
+	return fsatomic.Symlink(pointerStart+id+"/"+interpreter, pointer)
+}
+
+// checkOurs refuses to work in an install directory that holds something that
+// no install of ours put there.
+func (h *Home) checkOurs(name string) error {
+	dir := h.EnvironmentDir(name)
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s: not a directory: %w", dir, bundle.ErrInvalid)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	ids, err := h.versionIDs(name)
+	if err != nil || len(ids) > 0 {
+		return err
+	}
+	// No complete version: an install or an uninstall that was killed, or not
+	// ours.
+	foreign := slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return e.Name() != versionsDir && e.Name() != dockerVersionFile && !h.isPointerDir(name, e)
+	})
+	if !foreign {
+		return nil
+	}
+	return fmt.Errorf("%s: it holds something that metalrun did not install; move it away first: %w", dir, bundle.ErrInvalid)
+}
+
+// isPointerDir reports whether an entry of an install directory is bin/ with
+// nothing in it but our pointer.
+func (h *Home) isPointerDir(name string, e fs.DirEntry) bool {
+	dir := filepath.Dir(filepath.Join(h.EnvironmentDir(name), filepath.FromSlash(pointerPath)))
+	if e.Name() != filepath.Base(dir) || !e.IsDir() {
+		return false
+	}
+	entries, err := os.ReadDir(dir)
+	return err == nil && (len(entries) == 0 || len(entries) == 1 && h.activeID(name) != "")
+}
+
+// Uninstall removes all versions of an environment, with what lies in staging.
+// Errors: [bundle.ErrNotFound] when it is not installed, [bundle.ErrInvalid]
+// when its directory holds something that metalrun did not install, ctx's
+// cause.
+func (h *Home) Uninstall(ctx context.Context, name string) (err error) {
+	if err := bundle.CheckName(name); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(h.EnvironmentDir(name)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("environment %s: %w", name, bundle.ErrNotFound)
+	}
+	unlock, err := h.lock(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if err := h.checkOurs(name); err != nil {
+		return err
+	}
+	dir := h.EnvironmentDir(name)
+	// The pointer first: an environment that is half removed is not active.
+	err = errors.Join(
+		removeFile(filepath.Join(dir, filepath.FromSlash(pointerPath))),
+		os.RemoveAll(filepath.Join(dir, versionsDir)),
+		removeFile(filepath.Join(dir, dockerVersionFile)),
+		h.forget(name),
+	)
+	if err != nil {
+		return err
+	}
+	// What is not ours stays, and with it its directory.
+	for _, d := range []string{filepath.Dir(filepath.Join(dir, filepath.FromSlash(pointerPath))), dir} {
+		if left, err := os.ReadDir(d); err == nil && len(left) > 0 {
+			continue
+		}
+		if err := removeFile(d); err != nil {
+			return err
+		}
+	}
+	return fsatomic.SyncDir(h.Dir)
+}
+
+// forget drops an environment from the state.
+func (h *Home) forget(name string) error {
+	s, err := h.readState()
+	if err != nil {
+		return err
+	}
+	delete(s.Environments, name)
+	return h.writeState(s)
+}
+
+// removeFile removes a file or an empty directory that may be gone.
+func removeFile(name string) error {
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

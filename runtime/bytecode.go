@@ -1,0 +1,119 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/child"
+	"github.com/metalpack/metalpack/verify"
+)
+
+// libraryPath is what is compiled.
+const libraryPath = "lib/python3.12"
+
+// compile makes the byte code of a staged version: unchecked-hash, because all
+// files have one mtime and a timestamp would call stale byte code valid. Byte
+// code only saves time, so a file that does not compile is a note; the probes
+// say whether the environment works. The error is ctx's cause or the disk's.
+func compile(ctx context.Context, dir string, events bundle.EventFunc) (err error) {
+	library := filepath.Join(dir, filepath.FromSlash(libraryPath))
+	if _, err := os.Lstat(library); err != nil {
+		return nil //nolint:nilerr // nothing to compile
+	}
+	scratch, err := os.MkdirTemp("", "metalrun-compile-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if rerr := os.RemoveAll(scratch); err == nil {
+			err = rerr
+		}
+	}()
+	e := bundle.Event{Kind: bundle.EventStarted, What: "byte code"}
+	events.Emit(e)
+	res, err := child.Run(ctx, child.Spec{
+		Path: filepath.Join(dir, filepath.FromSlash(interpreter)),
+		// Without -B the interpreter would leave timestamp byte code of what
+		// the compiler itself imports, and then not compile that again.
+		Args: []string{"-I", "-B", "-m", "compileall", "-q", "-j0", "--invalidation-mode", "unchecked-hash", "-s", dir, library},
+		Env:  []string{"LANG=C.UTF-8", "PATH=/usr/bin:/bin", "HOME=" + scratch, "TMPDIR=" + scratch},
+		Dir:  scratch,
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		lines := strings.Count(res.Stdout+res.Stderr, "*** ")
+		events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("byte code: %d files do not compile (%v); they are compiled when they are used", lines, err)})
+	}
+	e.Kind = bundle.EventDone
+	events.Emit(e)
+	return nil
+}
+
+// seal records the byte code in a staged version, removes whatever else is not
+// of the tree, and sets the modes of both and of directories.
+func seal(ctx context.Context, dir string, tree *bundle.Tree) ([]ByteCode, error) {
+	var mu sync.Mutex
+	var out []ByteCode
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if d.IsDir() {
+			return os.Chmod(name, 0o755)
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		p := filepath.ToSlash(rel)
+		if _, ok := tree.Find(p); ok || p == bundle.TreePath {
+			return nil
+		}
+		if !strings.HasSuffix(p, ".pyc") || !d.Type().IsRegular() {
+			return os.Remove(name)
+		}
+		g.Go(func() error {
+			b, err := record(name, p)
+			mu.Lock()
+			defer mu.Unlock()
+			out = append(out, b)
+			return err
+		})
+		return nil
+	})
+	if gerr := g.Wait(); err == nil {
+		err = gerr
+	}
+	sortByteCode(out)
+	return out, err
+}
+
+func record(name, p string) (ByteCode, error) {
+	if err := os.Chmod(name, 0o444); err != nil {
+		return ByteCode{}, err
+	}
+	info, err := os.Lstat(name)
+	if err != nil {
+		return ByteCode{}, err
+	}
+	sum, err := verify.HashFile(name)
+	return ByteCode{Path: p, Size: info.Size(), SHA256: sum}, err
+}

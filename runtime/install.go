@@ -1,0 +1,233 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/fsatomic"
+	"github.com/metalpack/metalpack/verify"
+)
+
+// InstallOptions says how [Home.Install] works.
+type InstallOptions struct {
+	Host         bundle.Platform  // this machine, see [HostPlatform]
+	Events       bundle.EventFunc // progress; nil = none
+	ProbeTimeout time.Duration    // of probes that name none; 0 = [verify.DefaultTimeout]
+}
+
+// Result is what [Home.Install] did.
+type Result struct {
+	Version Version
+	Already bool                 // it was installed and active before
+	Fetched int64                // bytes of blobs that came from the source
+	Reused  int64                // bytes that lay here: a broken attempt, other versions
+	Probes  []verify.ProbeResult // with an error too
+}
+
+// SpaceError says that the disk is too small. It is found before a byte of a
+// layer is fetched.
+type SpaceError struct {
+	Dir        string
+	Need, Free int64
+}
+
+// Error implements error.
+func (e *SpaceError) Error() string {
+	return fmt.Sprintf("%s: needs %s, %s free", e.Dir, humanize.Bytes(uint64(max(e.Need, 0))), humanize.Bytes(uint64(max(e.Free, 0))))
+}
+
+// Install brings what name, a tag or a digest of src, stands for to this
+// machine and makes it the active version of its environment; ref is how the
+// user called it. When that version is active already it checks the files'
+// names, sizes and modes and does no more. Errors are those of src;
+// [bundle.ErrUnsupportedHost], [bundle.ErrInvalid] and [bundle.ErrMismatch] for
+// an artifact that cannot be used; [verify.ErrProbe] when it does not work
+// here; a [*SpaceError]; or ctx's cause. After an error the version that was
+// active is active.
+func (h *Home) Install(ctx context.Context, src bundle.Source, name, ref string, o InstallOptions) (res Result, err error) {
+	unlock, err := h.lock(ctx, o.Events)
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	art, err := resolve(ctx, src, name, o)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := h.checkOurs(art.env.Name); err != nil {
+		return Result{}, err
+	}
+	in := &install{home: h, art: art, ref: ref, options: o, staging: h.StagingDir(art.id)}
+	before := h.activeID(art.env.Name)
+	err = in.run(ctx, before)
+	in.result.Fetched = art.fetched.Load()
+	if err != nil {
+		in.explain(before)
+	}
+	return in.result, err
+}
+
+// install is one run of Install under the lock.
+type install struct {
+	home    *Home
+	art     *artifact
+	ref     string
+	options InstallOptions
+	staging string
+	result  Result
+}
+
+func (in *install) note(format string, args ...any) {
+	in.options.Events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf(format, args...)})
+}
+
+// run makes the version unless it is there and sound, and activates it.
+func (in *install) run(ctx context.Context, before string) error {
+	if err := in.clearOthers(); err != nil {
+		return err
+	}
+	name, id := in.art.env.Name, in.art.id
+	v, report, err := in.home.check(ctx, name, id, verify.Options{})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	sound := err == nil && report.Err() == nil
+	if sound { // perhaps what a repair swapped out was not removed
+		if err := os.RemoveAll(in.staging); err != nil {
+			return err
+		}
+	}
+	switch {
+	case sound && before == id:
+		in.result.Version, in.result.Already = *v, true
+		in.result.Probes = v.Marker.Probes
+		return nil
+	case sound:
+		in.note("%s %s (%s) is installed already; switching to it", name, v.Env.Release, id)
+		in.result.Reused = v.Tree.Size()
+	default:
+		if !errors.Is(err, bundle.ErrNotFound) {
+			in.note("%s (%s) is installed but damaged; repairing it", name, id)
+		}
+		if err := in.make(ctx); err != nil {
+			return err
+		}
+	}
+	if in.result.Probes == nil {
+		// Installed before, perhaps on an older system: what worked then
+		// need not work now.
+		in.result.Probes, err = verify.Probes(ctx, in.home.VersionDir(name, id), in.art.env, in.options.Host, in.probeOptions())
+		if err != nil {
+			return err
+		}
+	}
+	if err := in.home.activate(name, id, before); err != nil {
+		return err
+	}
+	active, err := in.home.load(name, id)
+	if err != nil {
+		return err
+	}
+	in.result.Version = *active
+	return nil
+}
+
+func (in *install) probeOptions() verify.ProbeOptions {
+	return verify.ProbeOptions{Timeout: in.options.ProbeTimeout, Events: in.options.Events}
+}
+
+// clearOthers removes what broken attempts at other versions left.
+func (in *install) clearOthers() error {
+	dirs, err := os.ReadDir(in.home.store(stagingDir))
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		if d.Name() == in.art.id {
+			continue
+		}
+		in.note("removing what an unfinished install of %s left", d.Name())
+		if err := os.RemoveAll(filepath.Join(in.home.store(stagingDir), d.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// make fills the staging directory, proves it and moves it to its place.
+func (in *install) make(ctx context.Context) error {
+	f := &filler{home: in.home, art: in.art, dir: in.staging, events: in.options.Events}
+	err := f.fill(ctx)
+	in.result.Reused = f.kept + f.reused
+	if err != nil {
+		return err
+	}
+	if err := compile(ctx, in.staging, in.options.Events); err != nil {
+		return err
+	}
+	code, err := seal(ctx, in.staging, in.art.tree)
+	if err != nil {
+		return err
+	}
+	if err := syncTree(in.staging); err != nil {
+		return fmt.Errorf("%s: sync: %w", in.staging, err)
+	}
+	in.result.Probes, err = verify.Probes(ctx, in.staging, in.art.env, in.options.Host, in.probeOptions())
+	if err != nil {
+		if errors.Is(err, verify.ErrProbe) {
+			// Its bytes are right, so another attempt would end the same way.
+			err = errors.Join(err, os.RemoveAll(in.staging))
+		}
+		return err
+	}
+	err = writeMarker(in.staging, &Marker{
+		Version: formatVersion, Name: in.art.env.Name, Release: in.art.env.Release, Reference: in.ref,
+		Digest: in.art.root.Digest, ManifestDigest: in.art.desc.Digest,
+		TreeDigest: bundle.TreeDigest(in.art.metadata[bundle.TreePath]), ByteCode: code, Probes: in.result.Probes,
+	})
+	if err != nil {
+		return err
+	}
+	return in.place()
+}
+
+// place moves the finished version to versions/. A damaged one of the same id
+// is swapped out in one step, so that the pointer never dangles.
+func (in *install) place() error {
+	to := in.home.VersionDir(in.art.env.Name, in.art.id)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(to); err != nil {
+		return fsatomic.Rename(in.staging, to)
+	}
+	if err := exchange(in.staging, to); err != nil {
+		return fmt.Errorf("%s: replace: %w", to, err)
+	}
+	if err := fsatomic.SyncDir(filepath.Dir(to)); err != nil {
+		return err
+	}
+	return os.RemoveAll(in.staging)
+}
+
+// explain says what an install that failed leaves.
+func (in *install) explain(before string) {
+	text := fmt.Sprintf("nothing was activated; no version of %s is active", in.art.env.Name)
+	if before != "" {
+		text = fmt.Sprintf("nothing was activated; version %s of %s is active as before", before, in.art.env.Name)
+	}
+	if _, err := os.Lstat(in.staging); err == nil {
+		text += "; what was fetched and is right is kept for the next attempt"
+	}
+	in.note("%s", text)
+}
