@@ -1,0 +1,520 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/verify"
+)
+
+var testHost = bundle.Platform{OS: "linux", Arch: "amd64", Glibc: "2.36"}
+
+// pythonStub answers the first rung, compiles by making one file, and runs
+// what else it is given as shell.
+const pythonStub = `#!/bin/sh
+case "$*" in
+*compileall*) for last; do :; done; mkdir -p "$last/__pycache__"; echo code > "$last/__pycache__/a.cpython-312.pyc" ;;
+*python_version*) echo "3.12.3 linux x86_64" ;;
+*) eval "$4" ;;
+esac
+`
+
+// memory is a source of one artifact, with a hand on its blobs.
+type memory struct {
+	mu    sync.Mutex
+	blobs map[string][]byte
+	tags  map[string]bundle.Descriptor
+	opens map[string]int // by layer
+	alter func(layer string, data []byte) io.Reader
+}
+
+func (m *memory) Resolve(_ context.Context, name string) (bundle.Descriptor, error) {
+	d, ok := m.tags[name]
+	if !ok {
+		return d, bundle.ErrNotFound
+	}
+	return d, nil
+}
+
+func (m *memory) Manifest(_ context.Context, d bundle.Descriptor) ([]byte, error) {
+	return bundle.ReadVerified(bytes.NewReader(m.blobs[d.Digest.String()]), d)
+}
+
+func (m *memory) Open(_ context.Context, d bundle.Descriptor, offset int64) (io.ReadCloser, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	layer := d.Annotations[bundle.AnnotationLayer]
+	m.opens[layer]++
+	data := m.blobs[d.Digest.String()][offset:]
+	if m.alter != nil {
+		return io.NopCloser(m.alter(layer, data)), nil
+	}
+	return io.NopCloser(bytes.NewReader(data)), nil
+}
+
+func (*memory) Referrers(context.Context, bundle.Descriptor) ([]bundle.Descriptor, error) {
+	return nil, nil
+}
+
+func (m *memory) put(mediaType string, data []byte) bundle.Descriptor {
+	d := bundle.DescriptorOf(mediaType, data)
+	m.blobs[d.Digest.String()] = data
+	return d
+}
+
+func (m *memory) putJSON(t *testing.T, mediaType string, v any) bundle.Descriptor {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.put(mediaType, data)
+}
+
+// layer adds a layer of files below env/.
+func (m *memory) layer(t *testing.T, name string, files map[string]string, links map[string]string) bundle.Descriptor {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	add := func(h *tar.Header, data string) {
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(files)) {
+		add(&tar.Header{Typeflag: tar.TypeReg, Name: "env/" + p, Mode: int64(mode(p)), Size: int64(len(files[p])), Format: tar.FormatUSTAR}, files[p])
+	}
+	for _, p := range slices.Sorted(maps.Keys(links)) {
+		add(&tar.Header{Typeflag: tar.TypeSymlink, Name: "env/" + p, Mode: 0o777, Linkname: links[p], Format: tar.FormatUSTAR}, "")
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := m.put(bundle.MediaTypeLayerZstd, z.EncodeAll(b.Bytes(), nil))
+	d.Annotations = map[string]string{bundle.AnnotationLayer: name}
+	return d
+}
+
+func mode(p string) uint32 {
+	if strings.HasPrefix(p, "bin/") {
+		return bundle.ModeExecutable
+	}
+	return bundle.ModeFile
+}
+
+// artifactOf returns a source of an environment of three layers.
+func artifactOf(t *testing.T, release string, probes ...bundle.Probe) *memory {
+	t.Helper()
+	m := &memory{blobs: map[string][]byte{}, tags: map[string]bundle.Descriptor{}, opens: map[string]int{}}
+	layers := map[string]map[string]string{
+		"interpreter": {"bin/python3.12": pythonStub, "lib/python3.12/os.py": "the same in all"},
+		"wheel/a":     {"lib/python3.12/site-packages/a/__init__.py": "release " + release, "lib/python3.12/site-packages/a/a.so": strings.Repeat("x", 1000)},
+	}
+	links := map[string]map[string]string{"interpreter": {"bin/python": "python3.12"}}
+	env := &bundle.Environment{
+		Version: 1, Name: "env", Release: release, Platform: bundle.Platform{OS: "linux", Arch: "amd64", Glibc: "2.35"},
+		Interpreter: bundle.Interpreter{Version: "3.12.3"}, Probes: probes,
+	}
+	encoded, err := env.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers[bundle.MetadataLayer] = map[string]string{bundle.EnvironmentPath: string(encoded)}
+	tree := new(bundle.Tree)
+	for name, files := range layers {
+		for p, data := range files {
+			sum := sha256.Sum256([]byte(data))
+			tree.Entries = append(tree.Entries, bundle.TreeEntry{Path: p, Mode: mode(p), Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:]), Layer: name})
+		}
+		for p, target := range links[name] {
+			tree.Entries = append(tree.Entries, bundle.TreeEntry{Path: p, Target: target, Layer: name})
+		}
+	}
+	slices.SortFunc(tree.Entries, func(a, b bundle.TreeEntry) int { return strings.Compare(a.Path, b.Path) })
+	layers[bundle.MetadataLayer][bundle.TreePath] = string(tree.Encode())
+	manifest := ocispec.Manifest{MediaType: bundle.MediaTypeManifest, Config: m.put(bundle.MediaTypeConfig, []byte("{}"))}
+	manifest.SchemaVersion = 2
+	manifest.Annotations = map[string]string{bundle.AnnotationName: "env", bundle.AnnotationTree: bundle.TreeDigest(tree.Encode()).String()}
+	for _, name := range []string{"interpreter", "wheel/a", bundle.MetadataLayer} {
+		manifest.Layers = append(manifest.Layers, m.layer(t, name, layers[name], links[name]))
+	}
+	entry := m.putJSON(t, bundle.MediaTypeManifest, manifest)
+	entry.Platform = &ocispec.Platform{OS: "linux", Architecture: "amd64"}
+	entry.Annotations = map[string]string{bundle.AnnotationFloor: "glibc 2.35"}
+	index := ocispec.Index{MediaType: bundle.MediaTypeIndex, Manifests: []bundle.Descriptor{entry}}
+	index.SchemaVersion = 2
+	m.tags["latest"] = m.putJSON(t, bundle.MediaTypeIndex, index)
+	return m
+}
+
+func home(t *testing.T) *Home {
+	t.Helper()
+	dir := t.TempDir()
+	h, err := OpenHome(func(name string) string { return map[string]string{HomeVariable: dir}[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func tryInstall(t *testing.T, h *Home, src bundle.Source) (Result, error) {
+	t.Helper()
+	return h.Install(t.Context(), src, "latest", "example.com/org/env", InstallOptions{Host: testHost, Events: func(e bundle.Event) { t.Log(e.Kind, e.What, e.Reason) }})
+}
+
+func mustInstall(t *testing.T, h *Home, src bundle.Source) Result {
+	t.Helper()
+	res, err := tryInstall(t, h, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+// wantActive checks which release is active, sound and reached by the pointer.
+func wantActive(t *testing.T, h *Home, release string) *Version {
+	t.Helper()
+	v, err := h.Active("env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Env.Release != release || !v.Active {
+		t.Errorf("active is %s, want %s", v.Env.Release, release)
+	}
+	report, err := h.Verify(t.Context(), "env", true, nil)
+	if err != nil || report.Err() != nil {
+		t.Errorf("verify: %v, %v", err, report.Err())
+	}
+	real, err := filepath.EvalSymlinks(filepath.Join(h.Dir, "env/bin/python3"))
+	want, werr := filepath.EvalSymlinks(v.Interpreter())
+	if err != nil || werr != nil || real != want {
+		t.Errorf("pointer leads to %s, want %s: %v %v", real, want, err, werr)
+	}
+	return v
+}
+
+func staged(t *testing.T, h *Home) []string {
+	t.Helper()
+	entries, err := os.ReadDir(h.store(stagingDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestInstall(t *testing.T) {
+	t.Parallel()
+	h, src := home(t), artifactOf(t, "1")
+	res := mustInstall(t, h, src)
+	v := wantActive(t, h, "1")
+	if res.Already || res.Fetched == 0 || res.Version.ID != v.ID || v.Reference != "example.com/org/env" || len(v.Marker.ByteCode) != 1 {
+		t.Errorf("%+v", res)
+	}
+	if len(staged(t, h)) != 0 {
+		t.Errorf("staging holds %v", staged(t, h))
+	}
+	if again := mustInstall(t, h, src); !again.Already || src.opens["interpreter"] != 1 {
+		t.Errorf("again: %+v", again)
+	}
+}
+
+func TestUpgradeSharesFiles(t *testing.T) {
+	t.Parallel()
+	h := home(t)
+	mustInstall(t, h, artifactOf(t, "1"))
+	old := wantActive(t, h, "1")
+	src := artifactOf(t, "2")
+	res := mustInstall(t, h, src)
+	v := wantActive(t, h, "2")
+	if src.opens["interpreter"] != 0 || res.Reused == 0 {
+		t.Errorf("fetched %v, reused %d", src.opens, res.Reused)
+	}
+	same := func(p string) bool {
+		a, err := os.Stat(filepath.Join(old.Dir, p))
+		b, berr := os.Stat(filepath.Join(v.Dir, p))
+		if err != nil || berr != nil {
+			t.Fatal(err, berr)
+		}
+		return os.SameFile(a, b)
+	}
+	if !same("lib/python3.12/site-packages/a/a.so") || same("bin/python3.12") {
+		t.Error("want the library linked and the interpreter copied")
+	}
+	status, err := h.Status()
+	if err != nil || len(status) != 1 || status[0].Previous != old.ID || status[0].Versions != 2 {
+		t.Errorf("%+v, %v", status, err)
+	}
+	// Back to the one before: it is there.
+	if res := mustInstall(t, h, artifactOf(t, "1")); res.Already || res.Version.ID != old.ID {
+		t.Errorf("%+v", res)
+	}
+	wantActive(t, h, "1")
+}
+
+func TestFailureKeepsOldVersion(t *testing.T) {
+	t.Parallel()
+	cut := errors.New("connection lost")
+	cases := map[string]struct {
+		alter func(layer string, data []byte) io.Reader
+		probe []bundle.Probe
+		is    error
+		kept  bool
+	}{
+		"truncated": {alter: func(layer string, data []byte) io.Reader {
+			if layer == "wheel/a" {
+				data = data[:len(data)-3]
+			}
+			return bytes.NewReader(data)
+		}, is: bundle.ErrMismatch, kept: true},
+		"altered": {alter: func(layer string, data []byte) io.Reader {
+			if layer == "wheel/a" {
+				data = slices.Clone(data)
+				data[len(data)/2] ^= 1
+			}
+			return bytes.NewReader(data)
+		}, is: bundle.ErrMismatch, kept: true},
+		"altered metadata": {alter: func(layer string, data []byte) io.Reader {
+			if layer == bundle.MetadataLayer {
+				data = append(slices.Clone(data), 0)
+			}
+			return bytes.NewReader(data)
+		}, is: bundle.ErrMismatch},
+		"cut": {alter: func(layer string, data []byte) io.Reader {
+			if layer == "wheel/a" {
+				return io.MultiReader(bytes.NewReader(data[:10]), failing{cut})
+			}
+			return bytes.NewReader(data)
+		}, is: cut, kept: true},
+		"probe": {probe: []bundle.Probe{{Name: "engine", Code: "exit 3"}}, is: verify.ErrProbe},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := home(t)
+			mustInstall(t, h, artifactOf(t, "1"))
+			src := artifactOf(t, "2", c.probe...)
+			src.alter = c.alter
+			if _, err := tryInstall(t, h, src); !errors.Is(err, c.is) {
+				t.Fatalf("got %v", err)
+			}
+			wantActive(t, h, "1")
+			if kept := len(staged(t, h)) == 1; kept != c.kept {
+				t.Errorf("staging holds %v", staged(t, h))
+			}
+			if c.probe != nil {
+				return
+			}
+			src.alter = nil
+			mustInstall(t, h, src)
+			wantActive(t, h, "2")
+		})
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// A process was killed while it filled staging: right files are used, wrong
+// ones and what does not belong there go, and so does an older attempt.
+func TestContinueStaging(t *testing.T) {
+	t.Parallel()
+	h, src := home(t), artifactOf(t, "1")
+	id := mustInstall(t, home(t), src).Version.ID
+	if err := h.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	for p, data := range map[string]string{
+		id + "/lib/python3.12/os.py":                         "the same in all",
+		id + "/bin/python3.12":                               pythonStub,
+		id + "/lib/python3.12/site-packages/a/a.so":          "half",
+		id + "/lib/python3.12/evil.pth":                      "import evil",
+		id + "/lib/python3.12/__pycache__/os.pyc":            "stale",
+		id + "/" + markerPath:                                "{}",
+		"0000000000000000/lib/python3.12/half of an old one": "",
+	} {
+		name := filepath.Join(h.store(stagingDir), p)
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clear(src.opens)
+	res := mustInstall(t, h, src)
+	wantActive(t, h, "1")
+	if src.opens["interpreter"] != 0 || src.opens["wheel/a"] != 1 || res.Reused == 0 {
+		t.Errorf("fetched %v, %+v", src.opens, res)
+	}
+	if len(staged(t, h)) != 0 {
+		t.Errorf("staging holds %v", staged(t, h))
+	}
+}
+
+// Killed between the two renames: the version is there, the pointer is not.
+func TestPlacedNotActivated(t *testing.T) {
+	t.Parallel()
+	h, src := home(t), artifactOf(t, "1")
+	mustInstall(t, h, src)
+	if err := os.Remove(filepath.Join(h.Dir, "env/bin/python3")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Active("env"); !errors.Is(err, bundle.ErrNotFound) {
+		t.Fatalf("got %v", err)
+	}
+	clear(src.opens)
+	mustInstall(t, h, src)
+	wantActive(t, h, "1")
+	if src.opens["interpreter"] != 0 {
+		t.Error("fetched again")
+	}
+}
+
+func TestRepair(t *testing.T) {
+	t.Parallel()
+	h, src := home(t), artifactOf(t, "1")
+	v := mustInstall(t, h, src).Version
+	if err := os.Remove(filepath.Join(v.Dir, "lib/python3.12/os.py")); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := h.Verify(t.Context(), "env", false, nil); err != nil || !errors.Is(report.Err(), verify.ErrDamaged) {
+		t.Errorf("%v, %v", report.Err(), err)
+	}
+	mustInstall(t, h, src)
+	wantActive(t, h, "1")
+	if len(staged(t, h)) != 0 {
+		t.Errorf("staging holds %v", staged(t, h))
+	}
+	// D9: the marker is a link.
+	marker := filepath.Join(v.Dir, markerPath)
+	if err := os.Rename(marker, marker+".x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(marker+".x", marker); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Active("env"); !errors.Is(err, verify.ErrDamaged) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	h, src := home(t), artifactOf(t, "1")
+	mac := InstallOptions{Host: bundle.Platform{OS: "darwin", Arch: "arm64"}}
+	if _, err := h.Install(t.Context(), src, "latest", "", mac); !errors.Is(err, bundle.ErrUnsupportedHost) {
+		t.Errorf("got %v", err)
+	}
+	old := InstallOptions{Host: bundle.Platform{OS: "linux", Arch: "amd64", Glibc: "2.31"}}
+	if _, err := h.Install(t.Context(), src, "latest", "", old); !errors.Is(err, bundle.ErrUnsupportedHost) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := h.Install(t.Context(), src, "nightly", "", InstallOptions{Host: testHost}); !errors.Is(err, bundle.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(context.Canceled)
+	if _, err := h.Install(ctx, src, "latest", "", InstallOptions{Host: testHost}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	theirs := filepath.Join(h.Dir, "env/bin/python3")
+	if err := os.MkdirAll(filepath.Dir(theirs), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(theirs, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tryInstall(t, h, src); !errors.Is(err, bundle.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+	if err := h.Uninstall(t.Context(), "env"); !errors.Is(err, bundle.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Lstat(theirs); err != nil {
+		t.Errorf("what is not ours is gone: %v", err)
+	}
+}
+
+func TestUninstall(t *testing.T) {
+	t.Parallel()
+	h := home(t)
+	mustInstall(t, h, artifactOf(t, "1"))
+	if names, err := h.Environments(); err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	if err := h.Uninstall(t.Context(), "env"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(filepath.Join(h.Dir, "env")); err == nil {
+		t.Error("the directory is still there")
+	}
+	if err := h.Uninstall(t.Context(), "env"); !errors.Is(err, bundle.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Two at once: one installs, the other waits and finds it done.
+func TestTwoAtOnce(t *testing.T) {
+	t.Parallel()
+	h, src := home(t), artifactOf(t, "1")
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	already := 0
+	for range 4 {
+		wg.Go(func() {
+			res, err := tryInstall(t, h, src)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+			}
+			if res.Already {
+				already++
+			}
+		})
+	}
+	wg.Wait()
+	if already != 3 {
+		t.Errorf("%d of 4 found it installed", already)
+	}
+	wantActive(t, h, "1")
+}
+
+func TestHostPlatform(t *testing.T) {
+	t.Parallel()
+	if p := HostPlatform(t.Context()); p.OS == "" || p.Arch == "" {
+		t.Errorf("%+v", p)
+	}
+}
