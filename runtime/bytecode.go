@@ -29,7 +29,7 @@ const libraryPath = "lib/python3.12"
 func compile(ctx context.Context, dir string, events bundle.EventFunc) (err error) {
 	library := filepath.Join(dir, filepath.FromSlash(libraryPath))
 	if _, err := os.Lstat(library); err != nil {
-		return nil //nolint:nilerr // nothing to compile
+		return nil // nothing to compile
 	}
 	scratch, err := os.MkdirTemp("", "metalrun-compile-")
 	if err != nil {
@@ -67,28 +67,33 @@ func compile(ctx context.Context, dir string, events bundle.EventFunc) (err erro
 func seal(ctx context.Context, dir string, tree *bundle.Tree) ([]ByteCode, error) {
 	var mu sync.Mutex
 	var out []ByteCode
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }() // a directory that was only read
 	var g errgroup.Group
 	g.SetLimit(parallel)
-	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if d.IsDir() {
-			return os.Chmod(name, 0o755)
-		}
 		rel, err := filepath.Rel(dir, name)
 		if err != nil {
 			return err
+		}
+		if d.IsDir() {
+			return root.Chmod(rel, 0o755)
 		}
 		p := filepath.ToSlash(rel)
 		if _, ok := tree.Find(p); ok || p == bundle.TreePath {
 			return nil
 		}
 		if !strings.HasSuffix(p, ".pyc") || !d.Type().IsRegular() {
-			return os.Remove(name)
+			return root.Remove(rel)
 		}
 		g.Go(func() error {
 			b, err := record(name, p)

@@ -212,10 +212,10 @@ func wantActive(t *testing.T, h *Home, release string) *Version {
 	if err != nil || report.Err() != nil {
 		t.Errorf("verify: %v, %v", err, report.Err())
 	}
-	real, err := filepath.EvalSymlinks(filepath.Join(h.Dir, "env/bin/python3"))
+	reached, err := filepath.EvalSymlinks(filepath.Join(h.Dir, "env/bin/python3"))
 	want, werr := filepath.EvalSymlinks(v.Interpreter())
-	if err != nil || werr != nil || real != want {
-		t.Errorf("pointer leads to %s, want %s: %v %v", real, want, err, werr)
+	if err != nil || werr != nil || reached != want {
+		t.Errorf("pointer leads to %s, want %s: %v %v", reached, want, err, werr)
 	}
 	return v
 }

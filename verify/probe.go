@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,7 +112,7 @@ func (l *ladder) climb(ctx context.Context, p bundle.Probe, i int) (ProbeResult,
 		return r, nil
 	}
 	l.options.Events.Emit(event)
-	work := filepath.Join(l.scratch, fmt.Sprint(i))
+	work := filepath.Join(l.scratch, strconv.Itoa(i))
 	err := l.judge(ctx, p, work, &r)
 	if ctx.Err() != nil {
 		r.Status, r.Reason = Failed, "interrupted"

@@ -88,7 +88,8 @@ func (e *damagedError) Error() string {
 }
 
 func (e *damagedError) Unwrap() []error {
-	errs := []error{ErrDamaged}
+	errs := make([]error, 0, 1+len(e.report.Failures))
+	errs = append(errs, ErrDamaged)
 	for _, f := range e.report.Failures {
 		errs = append(errs, f)
 	}

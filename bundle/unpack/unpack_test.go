@@ -245,7 +245,7 @@ func TestHostileBlobs(t *testing.T) {
 	data := tarOf(t, goodItems()...)
 	good := gzipOf(t, data, nil)
 	gz, zst := bundle.MediaTypeLayerGzip, bundle.MediaTypeLayerZstd
-	bomb := append(data[:len(data)-1024:len(data)-1024], make([]byte, 64<<20)...)
+	bomb := slices.Concat(data[:len(data)-1024], make([]byte, 64<<20))
 	badCRC := slices.Clone(good)
 	badCRC[len(badCRC)-6] ^= 1
 	cases := map[string]struct {
