@@ -5,13 +5,10 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
-	"github.com/metalpack/metalpack/internal/edge"
 )
 
 type modelBuildOptions struct {
@@ -21,8 +18,10 @@ type modelBuildOptions struct {
 }
 
 func (a *app) newModelCmd() *cobra.Command {
-	parent := &cobra.Command{Use: "model", Short: "build model artifacts", Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	parent := &cobra.Command{
+		Use: "model", Short: "build model artifacts", Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	o := modelBuildOptions{}
 	build := &cobra.Command{
 		Use:     "build DIR -o DEST",
@@ -40,12 +39,9 @@ func (a *app) newModelCmd() *cobra.Command {
 }
 
 func (a *app) runModelBuild(ctx context.Context, dir string, o modelBuildOptions) error {
-	if o.dest == "" {
-		return edge.Usagef("model build: missing -o DEST")
-	}
-	dest, err := bundle.ParseDestination(o.dest, "ai")
+	dest, err := parseDest("model build", o.dest, "ai")
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, edge.ErrUsage)
+		return err
 	}
 	art, err := model.FromDir(ctx, dir, model.Options{Exclude: o.exclude, Allow: o.allow, Events: a.events()})
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/metalpack/metalpack/internal/runcli"
 	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/runcli"
 )
 
 func main() {

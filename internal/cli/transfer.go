@@ -6,7 +6,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/transports"
@@ -64,7 +63,7 @@ func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, 
 	}
 	root, err := src.Resolve(ctx, ref.Name())
 	if err != nil {
-		return nil, bundle.Descriptor{}, ref, nil, errors.Join(fmt.Errorf("%s: %w", ref, err), closeSource())
+		return nil, bundle.Descriptor{}, ref, nil, errors.Join(err, closeSource())
 	}
 	return src, root, ref, closeSource, nil
 }

@@ -22,8 +22,10 @@ type registryServeOptions struct {
 }
 
 func (a *app) newRegistryCmd() *cobra.Command {
-	parent := &cobra.Command{Use: "registry", Short: "the embedded registry", Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	parent := &cobra.Command{
+		Use: "registry", Short: "the embedded registry", Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	o := registryServeOptions{}
 	serve := &cobra.Command{
 		Use:   "serve",

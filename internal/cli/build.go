@@ -1,0 +1,103 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/metalpack/metalpack/builder"
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
+	"github.com/metalpack/metalpack/recipes"
+)
+
+type buildOptions struct {
+	inputOptions
+	dest string
+}
+
+func (a *app) newBuildCmd() *cobra.Command {
+	o := buildOptions{}
+	cmd := &cobra.Command{
+		Use:   "build RECIPE -o DEST",
+		Short: "build an environment into an OCI artifact",
+		Long: "Build the environment of a recipe, a directory or the name of an embedded one, for\n" +
+			"its targets, and write it as one image index to the destination. Equal recipes and\n" +
+			"locks give equal digests on every machine. stdout gets REFERENCE@DIGEST alone.",
+		Example: "  metalpack build mlx-lm -o oci:out:0.32.2\n" +
+			"  metalpack build ./my-recipe --platform linux/amd64 -o docker://registry.example.com/team/engine:1",
+		Args: exactArgs("RECIPE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runBuild(cmd.Context(), args[0], o) },
+	}
+	o.addFlags(cmd.Flags())
+	cmd.Flags().StringVarP(&o.dest, "output", "o", "", "destination: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
+	return cmd
+}
+
+func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
+	dest, err := parseDest("build", o.dest, "")
+	if err != nil {
+		return err
+	}
+	r, err := recipes.Load(name)
+	if err != nil {
+		return err
+	}
+	all, err := gather(r, o.platforms)
+	if err != nil {
+		return err
+	}
+	if err := a.fetch(ctx, r, all, o.inputOptions); err != nil {
+		return err
+	}
+	var variants []*builder.Variant
+	for _, t := range all {
+		v, err := a.buildTarget(ctx, r, t)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", r.Name, t.target.Platform, err)
+		}
+		variants = append(variants, v)
+	}
+	art, err := builder.Assemble(variants)
+	if err != nil {
+		return err
+	}
+	return a.deliver(ctx, art, art.Root(), dest)
+}
+
+// buildTarget plans and builds one target.
+func (a *app) buildTarget(ctx context.Context, r *recipes.Recipe, t *targetInputs) (v *builder.Variant, err error) {
+	in, err := a.builderInput(r, t)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := builder.NewPlan(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, plan.Close()) }()
+	a.note("%s %s for %s: %d packages, %d files, %s in %d layers", r.Name, r.Release, t.target.Platform,
+		len(plan.Environment.Packages), len(plan.Tree.Entries), ui.Bytes(plan.Tree.Size()), len(plan.Layers))
+	return plan.Build(ctx)
+}
+
+// parseDest reads the -o of a verb.
+func parseDest(verb, dest, namespace string) (bundle.Reference, error) {
+	if dest == "" {
+		return bundle.Reference{}, edge.Usagef("%s: missing -o DEST, like -o oci:out:latest or -o docker://registry/org/name:tag", verb)
+	}
+	ref, err := bundle.ParseDestination(dest, namespace)
+	if err == nil && ref.Digest != "" {
+		err = fmt.Errorf("destination %q: a digest cannot be chosen, only a tag: %w", dest, bundle.ErrInvalid)
+	}
+	if err != nil {
+		return ref, fmt.Errorf("%w: %w", err, edge.ErrUsage)
+	}
+	return ref, nil
+}

@@ -1,0 +1,111 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/metalpack/metalpack/builder"
+	"github.com/metalpack/metalpack/builder/inputs"
+	"github.com/metalpack/metalpack/builder/lock"
+	"github.com/metalpack/metalpack/recipes"
+)
+
+// inputOptions say where the bytes of wheels and interpreters may come from.
+type inputOptions struct {
+	platforms []string
+	findLinks []string
+	offline   bool
+}
+
+func (o *inputOptions) addFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.platforms, "platform", nil, "target, like darwin/arm64; may be repeated (default: all of the recipe)")
+	f.StringArrayVar(&o.findLinks, "find-links", nil, "directory with wheels and interpreter archives, matched by sha256; may be repeated")
+	f.BoolVar(&o.offline, "offline", false, "use the cache and directories alone")
+}
+
+// targetInputs is one target of a recipe with all it is made of.
+type targetInputs struct {
+	target   recipes.Target
+	wheels   []lock.Wheel
+	lockFile []byte
+	wants    []inputs.Want
+	paths    map[string]string // sha256 -> path, once fetched
+}
+
+// gather reads the locks of the chosen targets: nothing is fetched.
+func gather(r *recipes.Recipe, platforms []string) ([]*targetInputs, error) {
+	targets, err := pickTargets(r, platforms)
+	if err != nil {
+		return nil, err
+	}
+	var all []*targetInputs
+	for _, t := range targets {
+		tgt, err := lock.ForTarget(t)
+		if err != nil {
+			return nil, err
+		}
+		_, data, wheels, err := lock.ForRecipe(r, t)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.Platform, err)
+		}
+		wants := append([]inputs.Want{inputs.Interpreter(t.Interpreter)}, inputs.Wheels(tgt, wheels)...)
+		all = append(all, &targetInputs{target: t, wheels: wheels, lockFile: data, wants: wants})
+	}
+	return all, nil
+}
+
+// fetch brings every input of the targets into the cache.
+func (a *app) fetch(ctx context.Context, r *recipes.Recipe, all []*targetInputs, o inputOptions) error {
+	dir, err := a.cache("inputs")
+	if err != nil {
+		return err
+	}
+	f := inputs.Fetcher{
+		Cache: inputs.NewCache(dir), FindLinks: append(r.WheelDirs(), o.findLinks...),
+		UV: a.findUV, Offline: o.offline, Events: a.events(),
+	}
+	for _, t := range all {
+		if t.paths, err = f.Fetch(ctx, t.wants); err != nil {
+			return fmt.Errorf("%s: %w", t.target.Platform, err)
+		}
+	}
+	return nil
+}
+
+// builderInput turns a fetched target into the builder's input.
+func (a *app) builderInput(r *recipes.Recipe, t *targetInputs) (builder.Input, error) {
+	merged, err := r.Merged()
+	if err != nil {
+		return builder.Input{}, err
+	}
+	cacheDir, err := a.cache("build")
+	if err != nil {
+		return builder.Input{}, err
+	}
+	in := builder.Input{
+		Name: r.Name, Release: r.Release, Platform: t.target.Bundle(),
+		Interpreter: builder.Interpreter{
+			Path: t.paths[t.target.Interpreter.SHA256], SHA256: t.target.Interpreter.SHA256, Version: t.target.Interpreter.Version,
+		},
+		Strip: r.Strip, Decisions: r.Decisions(), Launch: r.Profiles(t.target), Probes: r.Probes,
+		RecipeYAML: merged, LockTOML: t.lockFile,
+		CacheDir: cacheDir, Gzip: -1, Zstd: "none", Events: a.events(),
+	}
+	for _, codec := range r.Compression.Codecs {
+		switch codec {
+		case recipes.CodecGzip:
+			in.Gzip = r.Compression.Gzip
+		case recipes.CodecZstd:
+			in.Zstd = r.Compression.Zstd
+		}
+	}
+	for _, w := range t.wheels {
+		in.Wheels = append(in.Wheels, builder.Wheel{Name: w.Name, Version: w.Version, File: w.File, Path: t.paths[w.SHA256], SHA256: w.SHA256, Size: w.Size})
+	}
+	return in, nil
+}

@@ -1,0 +1,116 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runcli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	goruntime "runtime"
+	"slices"
+	"strings"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/transports"
+	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
+	"github.com/metalpack/metalpack/runtime"
+)
+
+// installed is the result of install.
+type installed struct {
+	Environment string `json:"environment"`
+	Release     string `json:"release"`
+	Version     string `json:"version"` // id
+	Reference   string `json:"reference"`
+	Digest      string `json:"digest"` // of the manifest
+	Directory   string `json:"directory"`
+	Already     bool   `json:"already"`
+	Fetched     int64  `json:"fetched"` // bytes that came over the network
+	Reused      int64  `json:"reused"`  // bytes that were here already
+}
+
+func (a *app) installVerb() verb {
+	return verb{
+		name: "install", args: "[REFERENCE]",
+		short:   "install an environment and make it the active version",
+		long:    "Pulls the environment, checks every byte, runs its probes and only then switches to it\nby one atomic rename. A failure at any point leaves the version before it in place.",
+		example: "metalrun install docker.io/metalpack/vllm-metal:0.30.0",
+		run:     a.runInstall,
+	}
+}
+
+func (a *app) runInstall(ctx context.Context, args []string) (err error) {
+	if len(args) == 0 {
+		args = []string{defaultEnvironment()}
+	}
+	if err := wantArgs("install", args, "REFERENCE"); err != nil {
+		return err
+	}
+	word := args[0]
+	ref, err := bundle.ParseSource(word, "")
+	if err != nil {
+		return err
+	}
+	src, closeSource, err := transports.OpenSource(ref, a.remote())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	home, err := runtime.OpenHome(a.env.Getenv)
+	if err != nil {
+		return err
+	}
+	res, err := home.Install(ctx, src, ref.Name(), ref.String(), runtime.InstallOptions{Host: runtime.HostPlatform(ctx), Events: a.events()})
+	if err != nil {
+		return err
+	}
+	v := res.Version
+	out := installed{
+		Environment: v.Env.Name, Release: v.Env.Release, Version: v.ID, Reference: ref.String(), Digest: v.ManifestDigest.String(),
+		Directory: v.Dir, Already: res.Already, Fetched: res.Fetched, Reused: res.Reused,
+	}
+	text := fmt.Sprintf("%s %s (%s) is installed and active: %s fetched, %s reused\n", out.Environment, out.Release, out.Version, ui.Bytes(out.Fetched), ui.Bytes(out.Reused))
+	if out.Already {
+		text = fmt.Sprintf("%s %s (%s) is already installed and active\n", out.Environment, out.Release, out.Version)
+	}
+	return a.result(out, text)
+}
+
+// envFlag adds --env to a verb that works on one installed environment.
+func envFlag(fs *flag.FlagSet, name *string) {
+	fs.StringVar(name, "env", "", "environment, when several are installed")
+}
+
+// home opens the install home, and the environment that name means: the only
+// one when name is "".
+func (a *app) home(name string) (*runtime.Home, string, error) {
+	home, err := runtime.OpenHome(a.env.Getenv)
+	if err != nil {
+		return nil, "", err
+	}
+	names, err := home.Environments()
+	switch {
+	case err != nil:
+		return nil, "", err
+	case name != "" && slices.Contains(names, name):
+		return home, name, nil
+	case len(names) == 0:
+		return nil, "", edge.WithHint(fmt.Errorf("no environment is installed: %w", bundle.ErrNotFound), "metalrun install %s", defaultEnvironment())
+	case name != "":
+		return nil, "", fmt.Errorf("environment %q is not installed, only %s: %w", name, strings.Join(names, ", "), bundle.ErrNotFound)
+	case len(names) > 1:
+		return nil, "", edge.Usagef("several environments are installed (%s): choose with --env", strings.Join(names, ", "))
+	}
+	return home, names[0], nil
+}
+
+// defaultEnvironment is what install means without a reference.
+func defaultEnvironment() string {
+	if goruntime.GOOS == "darwin" {
+		return "docker.io/metalpack/vllm-metal"
+	}
+	return "docker.io/metalpack/mlx-lm"
+}

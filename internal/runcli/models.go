@@ -1,0 +1,160 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runcli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/modelstore"
+	"github.com/metalpack/metalpack/bundle/transports"
+	"github.com/metalpack/metalpack/internal/ui"
+	"github.com/metalpack/metalpack/runtime"
+)
+
+// modelRow is one model of the store.
+type modelRow struct {
+	Name         string   `json:"name"`
+	ID           string   `json:"id"`
+	Tags         []string `json:"tags"`
+	Architecture string   `json:"architecture,omitempty"`
+	Parameters   string   `json:"parameters,omitempty"`
+	Quantization string   `json:"quantization,omitempty"`
+	Context      int64    `json:"context,omitempty"` // tokens
+	Size         int64    `json:"size"`              // bytes
+	Problem      string   `json:"problem,omitempty"`
+}
+
+func newModelRow(m modelstore.Model) modelRow {
+	r := modelRow{Name: modelName(m), ID: m.ID.String(), Tags: m.Tags}
+	if m.Problem != nil {
+		r.Problem = m.Problem.Error()
+	}
+	if i := m.Info; i != nil {
+		r.Architecture, r.Parameters, r.Quantization, r.Context, r.Size = i.Architecture, i.Parameters, i.Quantization, i.Context, i.Size()
+		if err := i.CheckServable(); err != nil {
+			r.Problem = err.Error()
+		}
+	}
+	return r
+}
+
+// modelName is what lists and clients call a model.
+func modelName(m modelstore.Model) string {
+	if len(m.Tags) > 0 {
+		return m.Tags[0]
+	}
+	return m.ID.String()
+}
+
+// store opens the shared model store.
+func (a *app) store() (*modelstore.Store, error) {
+	dir, err := modelstore.Dir(a.env.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	state, err := a.stateDir("models")
+	if err != nil {
+		return nil, err
+	}
+	return modelstore.Open(dir, state)
+}
+
+// stateDir is a directory of ours in the home.
+func (a *app) stateDir(name string) (string, error) {
+	home, err := runtime.OpenHome(a.env.Getenv)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(home.Dir, ".metalpack", name), nil
+}
+
+func (a *app) pullVerb() verb {
+	return verb{
+		name: "pull", args: "REFERENCE", short: "pull a model into Docker's shared model store",
+		long:    "The model appears in 'docker model list' too. A pull that was cut goes on where it stopped.",
+		example: "metalrun pull ai/smollm2:135m",
+		run: func(ctx context.Context, args []string) error {
+			if err := wantArgs("pull", args, "REFERENCE"); err != nil {
+				return err
+			}
+			m, err := a.pull(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			row := newModelRow(m)
+			return a.result(row, fmt.Sprintf("%s  %s\n", row.Name, row.ID))
+		},
+	}
+}
+
+func (a *app) pull(ctx context.Context, word string) (_ modelstore.Model, err error) {
+	none := modelstore.Model{}
+	ref, err := bundle.ParseSource(word, "ai")
+	if err != nil {
+		return none, err
+	}
+	store, err := a.store()
+	if err != nil {
+		return none, err
+	}
+	src, closeSource, err := transports.OpenSource(ref, a.remote())
+	if err != nil {
+		return none, err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	root, err := src.Resolve(ctx, ref.Name())
+	if err != nil {
+		return none, err
+	}
+	return store.Pull(ctx, src, root, storeName(ref), a.events())
+}
+
+// storeName is the name a model gets in the store: that of its registry, or,
+// from a layout or archive, the directory's or file's.
+func storeName(ref bundle.Reference) string {
+	if ref.Transport == bundle.TransportDocker {
+		ref.Digest = ""
+		return ref.String()
+	}
+	name := strings.TrimSuffix(strings.ToLower(filepath.Base(ref.Path)), ".tar")
+	if ref.Tag != "" {
+		name += ":" + ref.Tag
+	}
+	return name
+}
+
+func (a *app) listVerb() verb {
+	return verb{
+		name: "list", short: "list the models in the store", example: "metalrun list",
+		run: func(_ context.Context, args []string) error {
+			if err := wantArgs("list", args); err != nil {
+				return err
+			}
+			store, err := a.store()
+			if err != nil {
+				return err
+			}
+			models, err := store.List()
+			if err != nil {
+				return err
+			}
+			rows := make([]modelRow, 0, len(models))
+			var text strings.Builder
+			for _, m := range models {
+				r := newModelRow(m)
+				rows = append(rows, r)
+				fmt.Fprintf(&text, "%s  %s  %s  %s  %s\n", r.Name, r.Parameters, r.Quantization, ui.Bytes(r.Size), m.ID.Encoded()[:12])
+				if r.Problem != "" {
+					fmt.Fprintf(&text, "  cannot be served: %s\n", r.Problem)
+				}
+			}
+			return a.result(rows, text.String())
+		},
+	}
+}

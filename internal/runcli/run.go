@@ -1,0 +1,218 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runcli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/edge"
+)
+
+// maxAnswerLine caps one line of a streamed answer, and an error's body.
+const maxAnswerLine = 1 << 20
+
+type runOptions struct {
+	serveOptions
+	endpoint  string
+	maxTokens int
+}
+
+// message is one turn of a chat.
+type message struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+func (a *app) runVerb() verb {
+	o := runOptions{}
+	return verb{
+		name: "run", args: "MODEL [PROMPT]", short: "chat with a model, or get one answer",
+		long:    "Pulls the model if the store does not have it. Without a PROMPT every line of stdin is\none turn of a chat. The engine lives as long as the command, unless --endpoint names a\nrunning 'metalrun serve'.",
+		example: "metalrun run ai/smollm2 \"Why is the sky blue?\"",
+		flags: func(fs *flag.FlagSet) {
+			envFlag(fs, &o.env)
+			fs.StringVar(&o.engine, "engine", "", "launch profile, when the environment has several")
+			fs.StringVar(&o.endpoint, "endpoint", "", "use the server at this address, like http://"+defaultAddr)
+			fs.IntVar(&o.maxTokens, "max-tokens", 0, "end the answer after so many tokens (0: as the engine does)")
+		},
+		run: func(ctx context.Context, args []string) error { return a.runRun(ctx, args, o) },
+	}
+}
+
+func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err error) {
+	if len(args) < 2 {
+		err = wantArgs("run", args, "MODEL")
+	} else {
+		err = wantArgs("run", args, "MODEL", "PROMPT")
+	}
+	if err != nil {
+		return err
+	}
+	if o.endpoint == "" {
+		if _, _, err := a.home(o.env); err != nil {
+			return err
+		}
+		if err := a.ensureModel(ctx, args[0]); err != nil {
+			return err
+		}
+		o.addr = "127.0.0.1:0"
+		ep, err := a.startEndpoint(ctx, o.serveOptions)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, ep.close()) }()
+		o.endpoint = ep.url
+	}
+	c := &chat{app: a, endpoint: strings.TrimSuffix(o.endpoint, "/"), model: args[0], maxTokens: o.maxTokens}
+	if len(args) == 2 {
+		return c.once(ctx, args[1])
+	}
+	return c.loop(ctx)
+}
+
+// ensureModel pulls a model that the store does not have.
+func (a *app) ensureModel(ctx context.Context, name string) error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	if _, err = store.Find(name); !errors.Is(err, bundle.ErrNotFound) {
+		return err
+	}
+	a.note("%s is not in the store: pulling it", name)
+	_, err = a.pull(ctx, name)
+	return err
+}
+
+// chat is a conversation with one model.
+type chat struct {
+	app       *app
+	endpoint  string
+	model     string
+	maxTokens int
+	history   []message
+}
+
+// once asks one question.
+func (c *chat) once(ctx context.Context, prompt string) error {
+	answer, err := c.ask(ctx, prompt)
+	if err == nil && c.app.json {
+		return c.app.result(map[string]string{"model": c.model, "answer": answer}, "")
+	}
+	return err
+}
+
+// loop asks every line of stdin until it ends.
+func (c *chat) loop(ctx context.Context) error {
+	c.app.note("chat with %s; an empty line or the end of input ends it", c.model)
+	lines := bufio.NewScanner(c.app.env.Stdin)
+	lines.Buffer(nil, maxAnswerLine)
+	for lines.Scan() && strings.TrimSpace(lines.Text()) != "" {
+		if _, err := c.ask(ctx, lines.Text()); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// ask streams the answer to stdout, or collects it under --json.
+func (c *chat) ask(ctx context.Context, prompt string) (string, error) {
+	c.history = append(c.history, message{Role: "user", Content: prompt})
+	body := map[string]any{"model": c.model, "messages": c.history, "stream": true}
+	if c.maxTokens > 0 {
+		body["max_tokens"] = c.maxTokens
+	}
+	data, err := json.Marshal(body)
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint+"/v1/chat/completions", bytes.NewReader(data))
+	if err != nil {
+		return "", edge.Usagef("run: endpoint %q: %v", c.endpoint, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %w", c.endpoint, err, bundle.ErrUnreachable)
+	}
+	defer func() { _ = res.Body.Close() }() // it was read only
+	if res.StatusCode != http.StatusOK {
+		return "", answerError(res)
+	}
+	answer, err := c.stream(res.Body)
+	c.history = append(c.history, message{Role: "assistant", Content: answer})
+	return answer, err
+}
+
+// answerError turns an error answer into an error.
+func answerError(res *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerLine))
+	if err != nil {
+		return err
+	}
+	var e apiError
+	if json.Unmarshal(data, &e) != nil || e.Error.Message == "" {
+		return fmt.Errorf("the server answered %s", res.Status)
+	}
+	if res.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%s: %w", e.Error.Message, bundle.ErrNotFound)
+	}
+	return errors.New(e.Error.Message)
+}
+
+// apiError is the error shape of the OpenAI API.
+type apiError struct {
+	Error struct {
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+// stream prints the deltas of a server-sent event stream.
+func (c *chat) stream(r io.Reader) (string, error) {
+	var answer strings.Builder
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxAnswerLine)
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok || data == "[DONE]" {
+			continue
+		}
+		var chunk struct {
+			apiError
+			Choices []struct {
+				Delta message `json:"delta"`
+			} `json:"choices"`
+		}
+		if err := json.Unmarshal([]byte(data), &chunk); err != nil {
+			return answer.String(), fmt.Errorf("the stream has a line that is not JSON: %w", err)
+		}
+		if chunk.Error.Message != "" {
+			return answer.String(), errors.New(chunk.Error.Message)
+		}
+		for _, choice := range chunk.Choices {
+			answer.WriteString(choice.Delta.Content)
+			if !c.app.json {
+				if err := c.app.print(edge.Clean(choice.Delta.Content)); err != nil {
+					return answer.String(), err
+				}
+			}
+		}
+	}
+	if !c.app.json {
+		if err := c.app.print("\n"); err != nil {
+			return answer.String(), err
+		}
+	}
+	return answer.String(), lines.Err()
+}

@@ -1,0 +1,223 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runcli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/modelstore"
+	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/runtime/proxy"
+)
+
+// defaultAddr is where serve listens unless METALRUN_HOST or --addr says else.
+const defaultAddr = "127.0.0.1:12436"
+
+// stopTimeout bounds how long serve takes to end after the signal.
+const stopTimeout = 15 * time.Second
+
+type serveOptions struct {
+	addr       string
+	env        string
+	engine     string
+	allowHosts multiFlag
+}
+
+// multiFlag is a flag that may be repeated.
+type multiFlag []string
+
+// String implements flag.Value.
+func (m *multiFlag) String() string { return strings.Join(*m, ",") }
+
+// Set implements flag.Value.
+func (m *multiFlag) Set(s string) error {
+	*m = append(*m, s)
+	return nil
+}
+
+func (a *app) serveVerb() verb {
+	o := serveOptions{}
+	return verb{
+		name: "serve", short: "serve every model of the store by the OpenAI API",
+		long:    "One endpoint for all models. The first request for a model starts the engine with it.\nThe address is printed on stdout once it answers; Ctrl-C stops everything.",
+		example: "metalrun serve --addr 127.0.0.1:12436",
+		flags: func(fs *flag.FlagSet) {
+			fs.StringVar(&o.addr, "addr", "", "loopback address to listen on (default $METALRUN_HOST, else "+defaultAddr+"); port 0 picks a free one")
+			envFlag(fs, &o.env)
+			fs.StringVar(&o.engine, "engine", "", "launch profile, when the environment has several")
+			fs.Var(&o.allowHosts, "allow-host", "name besides loopback that clients may call this host; may be repeated")
+		},
+		run: func(ctx context.Context, args []string) error {
+			if err := wantArgs("serve", args); err != nil {
+				return err
+			}
+			return a.runServe(ctx, o)
+		},
+	}
+}
+
+func (a *app) runServe(ctx context.Context, o serveOptions) error {
+	if o.addr == "" {
+		o.addr = a.env.Getenv("METALRUN_HOST")
+	}
+	if o.addr == "" {
+		o.addr = defaultAddr
+	}
+	ep, err := a.startEndpoint(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := a.print(ep.url + "\n"); err != nil {
+		return errors.Join(err, ep.close())
+	}
+	a.note("%s serves the models of %s; Ctrl-C stops it", ep.profile, ep.store.Path())
+	select {
+	case <-ctx.Done():
+		a.note("stopping")
+		return errors.Join(context.Cause(ctx), ep.close())
+	case err := <-ep.failed:
+		return errors.Join(err, ep.close())
+	}
+}
+
+// endpoint is a running proxy with the engine behind it.
+type endpoint struct {
+	url     string
+	profile string
+	store   *modelstore.Store
+	server  *http.Server
+	manager *proxy.Manager
+	failed  chan error
+}
+
+// startEndpoint listens and serves until closed.
+func (a *app) startEndpoint(ctx context.Context, o serveOptions) (*endpoint, error) {
+	home, name, err := a.home(o.env)
+	if err != nil {
+		return nil, err
+	}
+	version, err := home.Active(name)
+	if err != nil {
+		return nil, err
+	}
+	profile, err := pickProfile(version.Env, o.engine)
+	if err != nil {
+		return nil, err
+	}
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	logs, err := a.stateDir("logs")
+	if err != nil {
+		return nil, err
+	}
+	ln, err := listen(ctx, o.addr)
+	if err != nil {
+		return nil, err
+	}
+	ep := &endpoint{url: "http://" + ln.Addr().String(), profile: profile, store: store, failed: make(chan error, 1)}
+	ep.manager = proxy.NewManager(proxy.ManagerConfig{
+		Engine: profile, VersionDir: version.Dir, Profile: version.Env.Launch[profile], Resolve: resolver(store), LogDir: logs, Events: a.events(),
+	})
+	ep.server = &http.Server{
+		Handler: proxy.New(proxy.Options{
+			Models: proxy.ModelsFunc(lister(store)), Backends: ep.manager,
+			Endpoints: version.Env.Launch[profile].Endpoints, AllowHosts: o.allowHosts,
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	go func() {
+		if err := ep.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			ep.failed <- err
+		}
+	}()
+	return ep, nil
+}
+
+// close ends the engine first, so that streams end with an error and not with
+// the deadline, then the endpoint.
+func (ep *endpoint) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := ep.manager.Close(ctx)
+	if serr := ep.server.Shutdown(ctx); serr != nil {
+		err = errors.Join(err, ep.server.Close())
+	}
+	return err
+}
+
+// listen opens a loopback address and nothing else.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, edge.Usagef("serve: address %q: want host:port", addr)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, edge.Usagef("serve: address %q is not loopback: everyone who reaches it could use the engine", addr)
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, edge.WithHint(fmt.Errorf("serve: %w", err), "another program has the port, perhaps another 'metalrun serve': pass --addr 127.0.0.1:0 for a free one")
+	}
+	return ln, nil
+}
+
+// pickProfile chooses a launch profile of an environment.
+func pickProfile(env *bundle.Environment, name string) (string, error) {
+	names := slices.Sorted(maps.Keys(env.Launch))
+	switch {
+	case name != "" && slices.Contains(names, name):
+		return name, nil
+	case name != "":
+		return "", fmt.Errorf("engine %q: %s has %s: %w", name, env.Name, strings.Join(names, ", "), bundle.ErrNotFound)
+	case slices.Contains(names, env.Name):
+		return env.Name, nil
+	case len(names) == 1:
+		return names[0], nil
+	case len(names) == 0:
+		return "", fmt.Errorf("%s has no launch profile: it cannot serve: %w", env.Name, bundle.ErrNotFound)
+	}
+	return "", edge.Usagef("%s has several engines (%s): choose with --engine", env.Name, strings.Join(names, ", "))
+}
+
+// lister lists the models of the store that an engine may be started on.
+func lister(store *modelstore.Store) func(context.Context) ([]proxy.Model, error) {
+	return func(context.Context) ([]proxy.Model, error) {
+		models, err := store.List()
+		if err != nil {
+			return nil, err
+		}
+		var out []proxy.Model
+		for _, m := range models {
+			if m.Problem == nil {
+				out = append(out, proxy.Model{ID: modelName(m), Names: modelstore.Names(m)})
+			}
+		}
+		return out, nil
+	}
+}
+
+// resolver verifies a model and gives the directory to load.
+func resolver(store *modelstore.Store) func(context.Context, string) (string, []string, error) {
+	return func(ctx context.Context, id string) (string, []string, error) {
+		m, err := store.Find(id)
+		if err != nil {
+			return "", nil, err
+		}
+		dir, err := store.Materialize(ctx, m)
+		return dir, modelstore.Names(m), err
+	}
+}
