@@ -71,7 +71,7 @@ func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err erro
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, ep.close()) }()
+		defer func() { err = errors.Join(err, ep.close(ctx)) }()
 		o.endpoint = ep.url
 	}
 	c := &chat{app: a, endpoint: strings.TrimSuffix(o.endpoint, "/"), model: args[0], maxTokens: o.maxTokens}

@@ -79,15 +79,15 @@ func (a *app) runServe(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	if err := a.print(ep.url + "\n"); err != nil {
-		return errors.Join(err, ep.close())
+		return errors.Join(err, ep.close(ctx))
 	}
 	a.note("%s serves the models of %s; Ctrl-C stops it", ep.profile, ep.store.Path())
 	select {
 	case <-ctx.Done():
 		a.note("stopping")
-		return errors.Join(context.Cause(ctx), ep.close())
+		return errors.Join(context.Cause(ctx), ep.close(ctx))
 	case err := <-ep.failed:
-		return errors.Join(err, ep.close())
+		return errors.Join(err, ep.close(ctx))
 	}
 }
 
@@ -146,10 +146,11 @@ func (a *app) startEndpoint(ctx context.Context, o serveOptions) (*endpoint, err
 	return ep, nil
 }
 
-// close ends the engine first, so that streams end with an error and not with
-// the deadline, then the endpoint.
-func (ep *endpoint) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+// close ends the engine, then the endpoint, also when ctx has ended: the
+// engine first, so that streams end with an error and not with
+// the deadline.
+func (ep *endpoint) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	err := ep.manager.Close(ctx)
 	if serr := ep.server.Shutdown(ctx); serr != nil {
