@@ -6,9 +6,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/transports"
+	"github.com/metalpack/metalpack/internal/ui"
 )
 
 // deliver copies an artifact to dest, tags it there, and prints what was
@@ -24,7 +26,8 @@ func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descri
 			err = errors.Join(err, abort())
 		}
 	}()
-	if err := bundle.Copy(ctx, src, dst, root, bundle.CopyOptions{Events: a.events()}); err != nil {
+	moved := &tally{next: a.events()}
+	if err := bundle.Copy(ctx, src, dst, root, bundle.CopyOptions{Events: moved.event}); err != nil {
 		return err
 	}
 	if name := dest.Name(); dest.Digest == "" {
@@ -39,8 +42,26 @@ func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descri
 		return err
 	}
 	committed = true
+	a.note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
 	dest.Digest = root.Digest
 	return a.result(written{Reference: dest.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, dest.String()+"\n")
+}
+
+// tally adds up what was moved and what was not, in bytes.
+type tally struct {
+	next          bundle.EventFunc
+	done, skipped atomic.Int64
+}
+
+func (t *tally) event(e bundle.Event) {
+	switch e.Kind {
+	case bundle.EventDone:
+		t.done.Add(e.Size)
+	case bundle.EventSkipped:
+		t.skipped.Add(e.Size)
+	default:
+	}
+	t.next.Emit(e)
 }
 
 // written is the result of every verb that writes an artifact.

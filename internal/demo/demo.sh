@@ -30,14 +30,14 @@ trap 'exit 130' INT TERM
 step() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
 run() { # run COMMAND…: show it, run it, say how long it took
   local start=$EPOCHREALTIME code=0
-  printf '$ %s\n' "${*/#$demo/./demo}"
+  printf '$ %s\n' "${*//$demo/./demo}"
   "$@" || code=$?
   awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "  [%.1f s]\n", b - a }'
   return $code
 }
 wait_line() { # wait_line FILE PATTERN PID: until PATTERN is in FILE or PID ends
   until grep -q "$2" "$1"; do
-    kill -0 "$3" 2>/dev/null || { cat "$1" >&2; exit 1; }
+    kill -0 "$3" 2>/dev/null || { cat "${1%.out}.log" >&2; exit 1; }
     read -rt 0.1 <> <(:) || true
   done
 }
@@ -47,11 +47,15 @@ step "the interpreter (CPython 3.12.3 by way of a Go module) and a tiny model wi
 [ -s "$demo/tiny/model.safetensors" ] || run go run ./internal/devtool tinymodel -o "$demo/tiny"
 
 step "a registry on loopback"
-printf '$ metalpack registry serve --addr 127.0.0.1:0 --dir ./demo/registry &\n'
-metalpack registry serve --addr 127.0.0.1:0 --dir "$demo/registry" >"$demo/log/registry.out" 2>"$demo/log/registry.log" &
+# The same port as last time if it is free, so that names stay as they were.
+registry=$(cat "$demo/registry.addr" 2>/dev/null || echo 127.0.0.1:0)
+(exec 3<>"/dev/tcp/${registry%:*}/${registry#*:}") 2>/dev/null && registry=127.0.0.1:0
+printf '$ metalpack registry serve --addr %s --dir ./demo/registry &\n' "$registry"
+metalpack registry serve --addr "$registry" --dir "$demo/registry" >"$demo/log/registry.out" 2>"$demo/log/registry.log" &
 registry_pid=$!
 wait_line "$demo/log/registry.out" '^http://' "$registry_pid"
 registry=$(sed 's,^http://,,' "$demo/log/registry.out")
+echo "$registry" >"$demo/registry.addr"
 
 step "the environment: 38 wheels of the lock and the interpreter become an OCI artifact"
 run metalpack build internal/demo/recipe --platform "$platform" --find-links "$demo/inputs" -o "oci:$demo/out:latest"
