@@ -74,10 +74,10 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: withPack(map[string]command{
 			"recipe": cmdRecipe, "model": cmdModel, "exits": cmdExits, "fault": cmdFault,
 			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip,
-		},
+		}),
 	})
 }
 
