@@ -20,6 +20,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
+	"github.com/metalpack/metalpack/internal/filelock"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -32,14 +34,16 @@ const (
 
 // stage prepares to write the archive file: a directory beside it, so that the
 // last step is a rename, and what the file holds now.
-func (w *Writer) stage(file string) error {
+func (w *Writer) stage(ctx context.Context, file string) error {
 	old, err := openOld(file)
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(file), "."+filepath.Base(file)+".staging-")
+	dir, unlock, err := makeStaging(ctx, file)
 	if err == nil {
-		err = prepareDir(dir)
+		if err = prepareDir(ctx, dir); err != nil {
+			err = errors.Join(err, os.RemoveAll(dir), unlock())
+		}
 	}
 	if err != nil {
 		if old != nil {
@@ -47,7 +51,7 @@ func (w *Writer) stage(file string) error {
 		}
 		return err
 	}
-	w.dir, w.archive, w.old = dir, file, old
+	w.dir, w.archive, w.old, w.unlock = dir, file, old, unlock
 	return nil
 }
 
@@ -65,7 +69,7 @@ func openOld(file string) (*Reader, error) {
 // replaced, and a lock file would be left lying about.
 func (w *Writer) commitArchive(ctx context.Context) (err error) {
 	parent := filepath.Dir(w.archive)
-	unlock, err := lockFile(ctx, parent, os.O_RDONLY)
+	unlock, err := filelock.Exclusive(ctx, parent, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -186,7 +190,7 @@ func writeTar(ctx context.Context, f io.Writer, index []byte, blobs map[string]f
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := writeBlobEntry(t, name, blobs[name]); err != nil {
+		if err := writeBlobEntry(ctx, t, name, blobs[name]); err != nil {
 			return err
 		}
 	}
@@ -206,7 +210,7 @@ func writeTar(ctx context.Context, f io.Writer, index []byte, blobs map[string]f
 
 // writeBlobEntry copies one blob, hashing it again: what another program put
 // into the old archive is not taken on trust into the new one.
-func writeBlobEntry(t *tar.Writer, name string, from files) (err error) {
+func writeBlobEntry(ctx context.Context, t *tar.Writer, name string, from files) (err error) {
 	s, err := from.open(name)
 	if err != nil {
 		return err
@@ -216,7 +220,7 @@ func writeBlobEntry(t *tar.Writer, name string, from files) (err error) {
 		return err
 	}
 	d := digest.NewDigestFromEncoded(digest.SHA256, strings.TrimPrefix(name, "blobs/sha256/"))
-	if _, err := io.Copy(t, bundle.NewVerifier(s, bundle.Descriptor{Digest: d, Size: s.Size()})); err != nil {
+	if _, err := io.Copy(t, bundle.NewVerifier(ctxio.Reader(ctx, s), bundle.Descriptor{Digest: d, Size: s.Size()})); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil

@@ -60,7 +60,7 @@ func copyOne(t *testing.T, from, to bundle.Reference, o remote.Options) digest.D
 	if err != nil {
 		t.Fatal(err)
 	}
-	dst, finish, abort, err := transports.OpenTarget(to, o)
+	dst, finish, abort, err := transports.OpenTarget(t.Context(), to, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,12 +11,14 @@
 // blobs go under their names at once, because nothing sees them there, and
 // [Writer.Commit] makes the tagged artifacts visible. An archive is staged as
 // a directory beside it and written whole at the end; what it held before is
-// kept.
+// kept. Writers of one place share a lock; one that finds it free clears what
+// killed writers left.
 //
 // # Promises
 //
 // A blob gets its name only after its size and digest were found right and it
-// was synced. index.json is replaced by one rename, under a lock that other
+// was synced, and one that lies there already is hashed before an artifact is
+// built on it. index.json is replaced by one rename, under a lock that other
 // processes of this package respect, sorted, and lists tagged roots and
 // referrers only. The same artifacts give the same archive, byte for byte.
 // Links inside a layout are not followed out of it.

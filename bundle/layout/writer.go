@@ -16,19 +16,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
-	"github.com/gofrs/flock"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
+	"github.com/metalpack/metalpack/internal/filelock"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
-
-// lockPoll is how often a lock that another process holds is tried.
-const lockPoll = 50 * time.Millisecond
 
 // Writer writes artifacts into a layout. What was pushed and tagged shows
 // after Commit and not before.
@@ -37,26 +35,31 @@ type Writer struct {
 	dir     string // the layout, or where an archive is staged
 	archive string // the tar file; "" for a directory
 	old     *Reader
+	unlock  func() error // the lock that keeps unfinished files from being swept
 
 	mu      sync.Mutex
-	entries []bundle.Descriptor // tags and referrers to come
+	entries []bundle.Descriptor    // tags and referrers to come
+	right   map[digest.Digest]bool // blobs that were hashed since Create
 	done    bool
 }
 
 var _ bundle.Target = (*Writer)(nil)
 
 // Create opens a layout, directory or archive, for writing, and makes it if it
-// is not there. The caller calls Commit, and Close in any case. Errors:
-// [bundle.ErrInvalid] if something else stands there.
-func Create(ref bundle.Reference) (*Writer, error) {
-	w := &Writer{name: string(ref.Transport) + ":" + ref.Path}
+// is not there. What killed writers left unfinished is cleared. The caller
+// calls Commit, and Close in any case. Errors: [bundle.ErrInvalid] if something
+// else stands there.
+func Create(ctx context.Context, ref bundle.Reference) (*Writer, error) {
+	w := &Writer{name: string(ref.Transport) + ":" + ref.Path, right: map[digest.Digest]bool{}}
 	var err error
 	switch ref.Transport {
 	case bundle.TransportLayout:
 		w.dir = ref.Path
-		err = prepareDir(w.dir)
+		if err = prepareDir(ctx, w.dir); err == nil {
+			w.unlock, err = lockBlobs(ctx, w.dir)
+		}
 	case bundle.TransportArchive:
-		err = w.stage(ref.Path)
+		err = w.stage(ctx, ref.Path)
 	default:
 		err = fmt.Errorf("neither a layout nor an archive: %w", bundle.ErrInvalid)
 	}
@@ -67,8 +70,9 @@ func Create(ref bundle.Reference) (*Writer, error) {
 }
 
 // prepareDir makes dir a layout unless it is one. A directory with anything
-// else in it is left alone: it may be the user's sources.
-func prepareDir(dir string) (err error) {
+// else in it is left alone: it may be the user's sources. The file oci-layout
+// comes first, so that a layout that was begun is known as one.
+func prepareDir(ctx context.Context, dir string) (err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -77,15 +81,18 @@ func prepareDir(dir string) (err error) {
 	if len(entries) > 0 && !isLayout {
 		return fmt.Errorf("directory is neither empty nor an OCI image layout: %w", bundle.ErrInvalid)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	unlock, err := lockFile(context.Background(), filepath.Join(dir, "oci-layout"), os.O_CREATE|os.O_RDWR)
+	unlock, err := filelock.Exclusive(ctx, filepath.Join(dir, "oci-layout"), filelock.Create)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	return writeLayoutFile(filepath.Join(dir, "oci-layout"))
+	if err := writeLayoutFile(filepath.Join(dir, "oci-layout")); err != nil {
+		return err
+	}
+	return os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755)
 }
 
 // writeLayoutFile fills oci-layout, which is also the lock: it is written in
@@ -108,36 +115,63 @@ func writeLayoutFile(path string) (err error) {
 	return fsatomic.SyncDir(filepath.Dir(path))
 }
 
-// lockFile takes the exclusive lock on path.
-func lockFile(ctx context.Context, path string, flag int) (unlock func() error, err error) {
-	l := flock.New(path, flock.SetFlag(flag), flock.SetPermissions(0o644))
-	ok, err := l.TryLockContext(ctx, lockPoll)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return l.Close, nil
-}
-
-// Exists implements [bundle.Target].
-func (w *Writer) Exists(_ context.Context, desc bundle.Descriptor) (bool, error) {
+// Exists implements [bundle.Target]. A blob that is there is hashed, once: one
+// that was damaged since it was written does not exist, so that it is written
+// again and no artifact stands on it.
+func (w *Writer) Exists(ctx context.Context, desc bundle.Descriptor) (bool, error) {
 	if err := bundle.CheckDescriptor(desc); err != nil {
 		return false, fmt.Errorf("%s: %w", w.name, err)
 	}
-	info, err := os.Stat(filepath.Join(w.dir, filepath.FromSlash(blobName(desc.Digest))))
-	if err == nil {
-		return info.Mode().IsRegular() && info.Size() == desc.Size, nil
+	if w.isRight(desc.Digest) {
+		return true, nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	staged, err := openDirectory(w.dir)
+	if err != nil {
 		return false, fmt.Errorf("%s: %w", w.name, err)
 	}
-	if w.old == nil {
+	ok, err := sound(ctx, staged, desc)
+	if !ok && err == nil && w.old != nil {
+		ok, err = sound(ctx, w.old.files, desc)
+	}
+	if err := errors.Join(err, staged.Close()); err != nil {
+		return false, fmt.Errorf("%s: %s: %w", w.name, bundle.Label(desc), err)
+	}
+	if ok {
+		w.setRight(desc.Digest)
+	}
+	return ok, nil
+}
+
+// sound reports whether a place holds a blob with the right bytes.
+func sound(ctx context.Context, place files, desc bundle.Descriptor) (ok bool, err error) {
+	s, err := place.open(blobName(desc.Digest))
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	s, err := w.old.files.open(blobName(desc.Digest))
 	if err != nil {
-		return false, nil //nolint:nilerr // not there
+		return false, err
 	}
-	return s.Size() == desc.Size, s.Close()
+	defer closeInto(&err, s)
+	if s.Size() != desc.Size {
+		return false, nil
+	}
+	err = bundle.NewVerifier(ctxio.Reader(ctx, s), desc).Finish()
+	if errors.Is(err, bundle.ErrMismatch) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (w *Writer) isRight(d digest.Digest) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.right[d]
+}
+
+func (w *Writer) setRight(d digest.Digest) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.right[d] = true
 }
 
 // Push implements [bundle.Target]. Errors: [bundle.ErrMismatch],
@@ -154,6 +188,7 @@ func (w *Writer) Push(ctx context.Context, desc bundle.Descriptor, open bundle.O
 	if err := errors.Join(err, rc.Close()); err != nil {
 		return fmt.Errorf("%s: %s: %w", w.name, bundle.Label(desc), err)
 	}
+	w.setRight(desc.Digest)
 	if bundle.IsManifest(desc.MediaType) {
 		return w.noteReferrer(desc)
 	}
@@ -163,7 +198,7 @@ func (w *Writer) Push(ctx context.Context, desc bundle.Descriptor, open bundle.O
 // writeBlob gives a blob its name once it is whole, right and synced.
 func (w *Writer) writeBlob(ctx context.Context, desc bundle.Descriptor, r io.Reader) (err error) {
 	path := filepath.Join(w.dir, filepath.FromSlash(blobName(desc.Digest)))
-	f, err := os.CreateTemp(filepath.Dir(path), ".partial-")
+	f, err := os.CreateTemp(filepath.Dir(path), partialPrefix)
 	if err != nil {
 		return err
 	}
@@ -172,12 +207,7 @@ func (w *Writer) writeBlob(ctx context.Context, desc bundle.Descriptor, r io.Rea
 			err = errors.Join(err, ignoreMissing(os.Remove(f.Name())))
 		}
 	}()
-	_, err = io.Copy(f, readerFunc(func(p []byte) (int, error) {
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		return r.Read(p)
-	}).verified(desc))
+	_, err = io.Copy(f, bundle.NewVerifier(ctxio.Reader(ctx, r), desc))
 	if err == nil {
 		err = f.Chmod(0o444)
 	}
@@ -189,14 +219,6 @@ func (w *Writer) writeBlob(ctx context.Context, desc bundle.Descriptor, r io.Rea
 	}
 	return fsatomic.Rename(f.Name(), path)
 }
-
-// readerFunc is an io.Reader.
-type readerFunc func(p []byte) (int, error)
-
-// Read implements io.Reader.
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
-
-func (f readerFunc) verified(desc bundle.Descriptor) io.Reader { return bundle.NewVerifier(f, desc) }
 
 func ignoreMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
@@ -280,7 +302,7 @@ func (w *Writer) Commit(ctx context.Context) error {
 
 // commitDir merges the new entries into index.json.
 func (w *Writer) commitDir(ctx context.Context) (err error) {
-	unlock, err := lockFile(ctx, filepath.Join(w.dir, "oci-layout"), os.O_RDWR)
+	unlock, err := filelock.Exclusive(ctx, filepath.Join(w.dir, "oci-layout"), os.O_RDWR)
 	if err != nil {
 		return err
 	}
@@ -311,6 +333,10 @@ func (w *Writer) Close() error {
 	}
 	if w.archive != "" {
 		err = errors.Join(err, os.RemoveAll(w.dir))
+	}
+	if w.unlock != nil {
+		err = errors.Join(err, w.unlock())
+		w.unlock = nil
 	}
 	if err != nil && !strings.HasPrefix(err.Error(), w.name) {
 		err = fmt.Errorf("%s: %w", w.name, err)

@@ -35,7 +35,7 @@ func OpenSource(ref bundle.Reference, o remote.Options) (src bundle.Source, clos
 // one of finish, which makes visible what was pushed and tagged, and abort.
 // After an error of finish abort is called too. Errors: those of
 // [remote.Open] and [layout.Create].
-func OpenTarget(ref bundle.Reference, o remote.Options) (dst bundle.Target, finish func(context.Context) error, abort func() error, err error) {
+func OpenTarget(ctx context.Context, ref bundle.Reference, o remote.Options) (dst bundle.Target, finish func(context.Context) error, abort func() error, err error) {
 	if ref.Transport == bundle.TransportDocker {
 		r, err := remote.Open(ref, o)
 		if err != nil {
@@ -43,7 +43,7 @@ func OpenTarget(ref bundle.Reference, o remote.Options) (dst bundle.Target, fini
 		}
 		return r, func(context.Context) error { return nil }, func() error { return nil }, nil
 	}
-	w, err := layout.Create(ref)
+	w, err := layout.Create(ctx, ref)
 	if err != nil {
 		return nil, nil, nil, err
 	}

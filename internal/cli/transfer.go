@@ -16,7 +16,7 @@ import (
 // deliver copies an artifact to dest, tags it there, and prints what was
 // written: the last step of build, model build and push.
 func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) (err error) {
-	dst, commit, abort, err := transports.OpenTarget(dest, a.remote())
+	dst, commit, abort, err := transports.OpenTarget(ctx, dest, a.remote())
 	if err != nil {
 		return err
 	}
