@@ -38,10 +38,13 @@ func (h *Home) activate(name, id, before string) error {
 		return err
 	}
 	pointer := filepath.Join(dir, filepath.FromSlash(pointerPath))
-	if err := os.MkdirAll(filepath.Dir(pointer), 0o755); err != nil {
+	if err := errors.Join(h.makeDir(filepath.Dir(pointer)), h.reached("recorded")); err != nil {
 		return err
 	}
-	return fsatomic.Symlink(pointerStart+id+"/"+interpreter, pointer)
+	if err := fsatomic.Symlink(pointerStart+id+"/"+interpreter, pointer); err != nil {
+		return err
+	}
+	return h.reached("activated")
 }
 
 // checkOurs refuses to work in an install directory that holds something that
@@ -104,6 +107,9 @@ func (h *Home) Uninstall(ctx context.Context, name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	if err := h.sweepEnvironment(name); err != nil {
+		return err
+	}
 	if err := h.checkOurs(name); err != nil {
 		return err
 	}

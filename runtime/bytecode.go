@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/child"
@@ -21,6 +22,9 @@ import (
 
 // libraryPath is what is compiled.
 const libraryPath = "lib/python3.12"
+
+// pythonNoSpace is how Python begins the message of a full disk.
+const pythonNoSpace = "[Errno 28]"
 
 // compile makes the byte code of a staged version: unchecked-hash, because all
 // files have one mtime and a timestamp would call stale byte code valid. Byte
@@ -54,6 +58,9 @@ func compile(ctx context.Context, dir string, events bundle.EventFunc) (err erro
 		return context.Cause(ctx)
 	}
 	if err != nil {
+		if strings.Contains(res.Stdout+res.Stderr, pythonNoSpace) {
+			return fmt.Errorf("byte code: %w", unix.ENOSPC)
+		}
 		lines := strings.Count(res.Stdout+res.Stderr, "*** ")
 		events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("byte code: %d files do not compile (%v); they are compiled when they are used", lines, err)})
 	}

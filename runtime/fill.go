@@ -16,7 +16,6 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/unpack"
@@ -26,11 +25,6 @@ import (
 
 // parallel is how many layers are unpacked, and files looked at, at once.
 const parallel = 4
-
-// spareShare is the share of the tree's size, one in so many, that must be free
-// for byte code and for what the disk itself needs. Byte code takes up to 1.4
-// bytes per byte of source, and source is the smaller part of a tree.
-const spareShare = 4
 
 // filler fills a directory from sources by sha256.
 type filler struct {
@@ -53,7 +47,13 @@ func (f *filler) fill(ctx context.Context) error {
 	if err := f.keep(ctx); err != nil {
 		return err
 	}
+	if err := f.home.reached("kept"); err != nil {
+		return err
+	}
 	if err := f.reuse(ctx); err != nil {
+		return err
+	}
+	if err := f.home.reached("reused"); err != nil {
 		return err
 	}
 	if err := f.checkSpace(); err != nil {
@@ -211,23 +211,6 @@ func copyFile(from, to string, mode fs.FileMode) (err error) {
 	return out.Chmod(mode)
 }
 
-// checkSpace compares what is still to be written with what is free.
-func (f *filler) checkSpace() error {
-	var need int64
-	for _, e := range f.missing {
-		need += e.Size
-	}
-	need += f.art.tree.Size() / spareShare
-	var fs unix.Statfs_t
-	if err := unix.Statfs(f.dir, &fs); err != nil {
-		return fmt.Errorf("%s: free space: %w", f.dir, err)
-	}
-	if free := int64(fs.Bavail) * int64(fs.Bsize); need > free { //nolint:unconvert // the types differ between systems
-		return &SpaceError{Dir: f.home.Dir, Need: need, Free: free}
-	}
-	return nil
-}
-
 // writeMetadata writes the metadata layer's files, which are in memory.
 func (f *filler) writeMetadata() error {
 	for p, data := range f.art.metadata {
@@ -278,6 +261,9 @@ func (f *filler) fetch(ctx context.Context) (err error) {
 		g.Go(func() error { return f.fetchLayer(gctx, root, desc) })
 	}
 	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := f.home.reached("fetched"); err != nil {
 		return err
 	}
 	return f.link(root)

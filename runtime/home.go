@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 // HomeVariable overrides where environments are installed.
@@ -41,6 +42,17 @@ const (
 // Home is the directory that environments are installed in.
 type Home struct {
 	Dir string // absolute
+
+	failpoint func(step string) error // tests: fail, or be killed, at a step of an install
+}
+
+// reached marks a step of an install: whatever happens here, the version that
+// was active is active and the next install succeeds.
+func (h *Home) reached(step string) error {
+	if h.failpoint == nil {
+		return nil
+	}
+	return h.failpoint(step)
 }
 
 // OpenHome returns the home that getenv names: METALRUN_HOME, else
@@ -80,6 +92,49 @@ func (h *Home) prepare() error {
 		return err
 	}
 	return os.MkdirAll(h.store(stagingDir), 0o700)
+}
+
+// makeDir makes a directory below the home whose name outlives a power cut.
+func (h *Home) makeDir(dir string) error {
+	if _, err := os.Lstat(dir); err == nil {
+		return nil
+	}
+	if dir != h.Dir {
+		if err := h.makeDir(filepath.Dir(dir)); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return fsatomic.SyncDir(filepath.Dir(dir))
+}
+
+// sweep removes the temporary names that a process killed while it wrote left
+// in a directory. The caller has the lock, so nobody is writing now.
+func sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !fsatomic.IsTemp(e.Name()) {
+			continue
+		}
+		if err := removeFile(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepEnvironment is sweep for an install directory.
+func (h *Home) sweepEnvironment(name string) error {
+	dir := h.EnvironmentDir(name)
+	return errors.Join(sweep(dir), sweep(filepath.Dir(filepath.Join(dir, filepath.FromSlash(pointerPath)))))
 }
 
 // Environments lists the installed environments by name: those that have a

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 	"github.com/metalpack/metalpack/verify"
@@ -34,18 +32,6 @@ type Result struct {
 	Probes  []verify.ProbeResult // with an error too
 }
 
-// SpaceError says that the disk is too small. It is found before a byte of a
-// layer is fetched.
-type SpaceError struct {
-	Dir        string
-	Need, Free int64
-}
-
-// Error implements error.
-func (e *SpaceError) Error() string {
-	return fmt.Sprintf("%s: needs %s, %s free", e.Dir, humanize.Bytes(uint64(max(e.Need, 0))), humanize.Bytes(uint64(max(e.Free, 0))))
-}
-
 // Install brings what name, a tag or a digest of src, stands for to this
 // machine and makes it the active version of its environment; ref is how the
 // user called it. When that version is active already it checks the files'
@@ -64,12 +50,15 @@ func (h *Home) Install(ctx context.Context, src bundle.Source, name, ref string,
 	if err != nil {
 		return Result{}, err
 	}
+	if err := errors.Join(h.sweepEnvironment(art.env.Name), h.reached("resolved")); err != nil {
+		return Result{}, err
+	}
 	if err := h.checkOurs(art.env.Name); err != nil {
 		return Result{}, err
 	}
 	in := &install{home: h, art: art, ref: ref, options: o, staging: h.StagingDir(art.id)}
 	before := h.activeID(art.env.Name)
-	err = in.run(ctx, before)
+	err = in.spaceError(in.run(ctx, before))
 	in.result.Fetched = art.fetched.Load()
 	if err != nil {
 		in.explain(before)
@@ -172,15 +161,9 @@ func (in *install) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := compile(ctx, in.staging, in.options.Events); err != nil {
-		return err
-	}
-	code, err := seal(ctx, in.staging, in.art.tree)
+	code, err := in.compileAndSync(ctx)
 	if err != nil {
 		return err
-	}
-	if err := syncTree(in.staging); err != nil {
-		return fmt.Errorf("%s: sync: %w", in.staging, err)
 	}
 	in.result.Probes, err = verify.Probes(ctx, in.staging, in.art.env, in.options.Host, in.probeOptions())
 	if err != nil {
@@ -188,6 +171,9 @@ func (in *install) make(ctx context.Context) error {
 			// Its bytes are right, so another attempt would end the same way.
 			err = errors.Join(err, os.RemoveAll(in.staging))
 		}
+		return err
+	}
+	if err := in.home.reached("probed"); err != nil {
 		return err
 	}
 	err = writeMarker(in.staging, &Marker{
@@ -198,14 +184,42 @@ func (in *install) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return in.place()
+	if err := in.home.reached("marked"); err != nil {
+		return err
+	}
+	if err := in.place(); err != nil {
+		return err
+	}
+	return in.home.reached("placed")
+}
+
+// compileAndSync makes the byte code of a filled staging directory, and all of
+// it durable.
+func (in *install) compileAndSync(ctx context.Context) ([]ByteCode, error) {
+	if err := in.home.reached("filled"); err != nil {
+		return nil, err
+	}
+	if err := compile(ctx, in.staging, in.options.Events); err != nil {
+		return nil, err
+	}
+	if err := in.home.reached("compiled"); err != nil {
+		return nil, err
+	}
+	code, err := seal(ctx, in.staging, in.art.tree)
+	if err != nil {
+		return nil, err
+	}
+	if err := syncTree(in.staging); err != nil {
+		return nil, fmt.Errorf("%s: sync: %w", in.staging, err)
+	}
+	return code, in.home.reached("synced")
 }
 
 // place moves the finished version to versions/. A damaged one of the same id
 // is swapped out in one step, so that the pointer never dangles.
 func (in *install) place() error {
 	to := in.home.VersionDir(in.art.env.Name, in.art.id)
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := in.home.makeDir(filepath.Dir(to)); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(to); err != nil {
@@ -214,7 +228,7 @@ func (in *install) place() error {
 	if err := exchange(in.staging, to); err != nil {
 		return fmt.Errorf("%s: replace: %w", to, err)
 	}
-	if err := fsatomic.SyncDir(filepath.Dir(to)); err != nil {
+	if err := errors.Join(fsatomic.SyncDir(filepath.Dir(to)), in.home.reached("swapped")); err != nil {
 		return err
 	}
 	return os.RemoveAll(in.staging)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -43,7 +44,9 @@ func (h *Home) lock(ctx context.Context, events bundle.EventFunc) (unlock func()
 		err = errors.New("not given")
 	}
 	if err == nil {
-		err = os.WriteFile(l.Path(), fmt.Appendf(nil, "pid %d\n", os.Getpid()), 0o600)
+		// Only told to those who wait: a full disk must not end it here.
+		_ = os.WriteFile(l.Path(), fmt.Appendf(nil, "pid %d\n", os.Getpid()), 0o600)
+		err = sweep(filepath.Dir(l.Path()))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", l.Path(), err), l.Close())

@@ -10,27 +10,58 @@ package fsatomic
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/google/renameio/v2"
+	"strings"
 )
 
-// WriteFile replaces path with data by temporary file, fsync and rename.
-func WriteFile(path string, data []byte, perm fs.FileMode) error {
-	if err := renameio.WriteFile(path, data, perm, renameio.WithStaticPermissions(perm), renameio.WithTempDir(filepath.Dir(path))); err != nil {
+// tempMark begins the name of whatever is not yet published.
+const tempMark = ".fsatomic-"
+
+// IsTemp reports whether name, without a directory, is one that this package
+// uses before it publishes. A killed process leaves such names; who knows that
+// nobody writes in a directory may remove them.
+func IsTemp(name string) bool { return strings.HasPrefix(name, tempMark) }
+
+// tempName returns a name for what will be path.
+func tempName(path string) string {
+	return filepath.Join(filepath.Dir(path), tempMark+rand.Text()[:12])
+}
+
+// WriteFile replaces path with data by temporary file, fsync and rename. The
+// mode is perm, whatever the umask.
+func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
+	temp := tempName(path)
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
+	if err := writeClose(f, data, perm); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
 	return SyncDir(filepath.Dir(path))
+}
+
+func writeClose(f *os.File, data []byte, perm fs.FileMode) (err error) {
+	defer CloseErr(&err, f)
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.Chmod(perm); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // Symlink makes path a symlink to target by one rename, replacing what a
 // former call left there.
 func Symlink(target, path string) error {
-	temp := fmt.Sprintf("%s.%s.tmp", path, rand.Text()[:8])
+	temp := tempName(path)
 	if err := os.Symlink(target, temp); err != nil {
 		return err
 	}
