@@ -46,6 +46,8 @@ func copyGraph(ctx context.Context, src Source, dst Target, desc Descriptor, o C
 	if err != nil {
 		return fmt.Errorf("%s: %w", desc.Digest, err)
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(o.Parallel)
 	for _, child := range unique(children) {
@@ -53,6 +55,8 @@ func copyGraph(ctx context.Context, src Source, dst Target, desc Descriptor, o C
 			// One after the other: twins share blobs, and what the first
 			// pushed the second finds.
 			if err := copyGraph(ctx, src, dst, child, o, depth+1); err != nil {
+				stop()
+				_ = g.Wait() // blobs beside it must not be moving still when we return
 				return err
 			}
 			continue

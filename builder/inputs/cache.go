@@ -29,19 +29,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
+	"github.com/metalpack/metalpack/internal/filelock"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 // MaxInput is the cap on a file whose size nothing declares, in bytes.
 const MaxInput = 16 << 30
-
-// lockPoll is how often a held file lock is tried again.
-const lockPoll = 50 * time.Millisecond
 
 // Cache is a directory of files named by their sha256: DIR/sha256/ab/<hex>,
 // mode 0444. Several processes may use it at once.
@@ -116,11 +112,7 @@ func (c *Cache) lock(ctx context.Context, sum string) (func() error, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	l := flock.New(filepath.Join(dir, sum))
-	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, err
-	}
-	return l.Close, nil
+	return filelock.Exclusive(ctx, filepath.Join(dir, sum), filelock.Create)
 }
 
 // partial is a file on its way into the cache, with the hash of what it has.
@@ -149,7 +141,7 @@ func (c *Cache) openPartial(ctx context.Context, sum string) (_ *partial, err er
 		return nil, err
 	}
 	p := &partial{file: f, hash: sha256.New()}
-	if p.size, err = io.Copy(p.hash, contextReader{ctx, f}); err != nil {
+	if p.size, err = io.Copy(p.hash, ctxio.Reader(ctx, f)); err != nil {
 		p.close(&err)
 		return nil, err
 	}
@@ -179,7 +171,7 @@ func (p *partial) copy(ctx context.Context, r io.Reader, size int64) error {
 	if limit == 0 {
 		limit = MaxInput
 	}
-	n, err := io.Copy(io.MultiWriter(p.file, p.hash), io.LimitReader(contextReader{ctx, r}, limit-p.size+1))
+	n, err := io.Copy(io.MultiWriter(p.file, p.hash), io.LimitReader(ctxio.Reader(ctx, r), limit-p.size+1))
 	p.size += n
 	return err
 }
@@ -231,19 +223,6 @@ func hashFile(ctx context.Context, path string) (_ string, err error) {
 		return "", fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
 	}
 	h := sha256.New()
-	_, err = io.Copy(h, contextReader{ctx, f})
+	_, err = io.Copy(h, ctxio.Reader(ctx, f))
 	return hex.EncodeToString(h.Sum(nil)), err
-}
-
-// contextReader ends with its context.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives for one copy
-	r   io.Reader
-}
-
-func (c contextReader) Read(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(b)
 }

@@ -12,9 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/gofrs/flock"
-
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/filelock"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -70,11 +69,11 @@ func (f Finder) private(ctx context.Context) (_ string, err error) {
 	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
 		return "", err
 	}
-	guard := flock.New(filepath.Join(f.Dir, ".lock"))
-	if _, err := guard.TryLockContext(ctx, lockPoll); err != nil {
+	unlock, err := filelock.Exclusive(ctx, filepath.Join(f.Dir, ".lock"), filelock.Create)
+	if err != nil {
 		return "", err
 	}
-	defer fsatomic.CloseErr(&err, guard)
+	defer func() { err = errors.Join(err, unlock()) }()
 	final := filepath.Join(f.Dir, "install")
 	binary := filepath.Join(final, "bin", "uv")
 	if _, err := os.Stat(binary); err == nil {

@@ -13,15 +13,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/metalpack/metalpack/builder/target"
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
-
-// lockPoll is how often a held file lock is tried again.
-const lockPoll = 50 * time.Millisecond
 
 // compileInput is one call of uv pip compile.
 type compileInput struct {

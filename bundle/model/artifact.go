@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -115,7 +116,7 @@ func (s *scan) hash(ctx context.Context, files []*file) error {
 			e := bundle.Event{Kind: bundle.EventStarted, What: "hash " + f.path, Size: f.size}
 			s.events.Emit(e)
 			d := digest.SHA256.Digester()
-			n, err := io.Copy(d.Hash(), &contextReader{ctx, bundle.WithProgress(in, e, s.events)})
+			n, err := io.Copy(d.Hash(), ctxio.Reader(ctx, bundle.WithProgress(in, e, s.events)))
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.path, err)
 			}
@@ -129,19 +130,6 @@ func (s *scan) hash(ctx context.Context, files []*file) error {
 		})
 	}
 	return g.Wait()
-}
-
-// contextReader ends a long read when the context does.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one copy
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
 }
 
 func changed(f *file) error {

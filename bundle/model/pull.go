@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -138,7 +139,7 @@ func fetchFile(ctx context.Context, src bundle.Source, root *os.Root, f File, ev
 	}
 	in = bundle.WithProgress(in, e, events)
 	defer fsatomic.CloseErr(&err, in)
-	if _, err := io.Copy(out, bundle.NewVerifier(in, f.Descriptor)); err != nil {
+	if _, err := io.Copy(out, bundle.NewVerifier(ctxio.Reader(ctx, in), f.Descriptor)); err != nil {
 		return err
 	}
 	e.Kind, e.Offset = bundle.EventDone, f.Descriptor.Size

@@ -19,6 +19,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/internal/ctxio"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -99,7 +100,7 @@ func (s *Store) download(ctx context.Context, src bundle.Source, d bundle.Descri
 	in = bundle.WithProgress(in, e, events)
 	defer fsatomic.CloseErr(&err, in)
 	// One more than is left, to notice trailing bytes.
-	n, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(&contextReader{ctx, in}, d.Size-offset+1))
+	n, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(ctxio.Reader(ctx, in), d.Size-offset+1))
 	if err != nil {
 		return offset > 0, err
 	}
@@ -125,20 +126,7 @@ func keptPrefix(ctx context.Context, f *os.File, h hash.Hash, size int64) (int64
 	if info.Size() > size {
 		return 0, f.Truncate(0)
 	}
-	return io.Copy(h, &contextReader{ctx, f})
-}
-
-// contextReader ends a long read when the context does.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one copy
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
+	return io.Copy(h, ctxio.Reader(ctx, f))
 }
 
 // verify hashes a blob of the store, unless it was hashed before and has not
@@ -159,7 +147,7 @@ func (s *Store) verify(ctx context.Context, d bundle.Descriptor) (err error) {
 	if s.isRemembered(d.Digest, info) {
 		return nil
 	}
-	if err := bundle.NewVerifier(&contextReader{ctx, f}, d).Finish(); err != nil {
+	if err := bundle.NewVerifier(ctxio.Reader(ctx, f), d).Finish(); err != nil {
 		return err
 	}
 	return s.rememberAs(d.Digest, info) // the state before the hash: a change during it is a change

@@ -12,16 +12,21 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/internal/ctxio"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 // maxCopy is the size up to which a file that is no weight is copied.
 const maxCopy = 128 << 20
+
+// stagePrefix begins the name of a tree that is being built.
+const stagePrefix = ".stage-"
 
 // DamagedError says that a blob of the store is not what the manifest names.
 // It wraps the cause: [bundle.ErrMismatch] or [bundle.ErrNotFound].
@@ -71,7 +76,10 @@ func (s *Store) Materialize(ctx context.Context, m Model) (dir string, err error
 	if s.isRight(ctx, m.Info, dir) {
 		return dir, nil
 	}
-	stage := filepath.Join(s.state, "models", ".stage-"+rand.Text()[:8])
+	if err := s.clearStages(); err != nil {
+		return "", err
+	}
+	stage := filepath.Join(s.state, "models", stagePrefix+rand.Text()[:8])
 	if err := s.build(ctx, m, stage); err != nil {
 		return "", errors.Join(err, os.RemoveAll(stage))
 	}
@@ -79,6 +87,18 @@ func (s *Store) Materialize(ctx context.Context, m Model) (dir string, err error
 		return "", err
 	}
 	return dir, fsatomic.Rename(stage, dir)
+}
+
+// clearStages removes what killed processes left. The caller holds the lock of
+// the trees, so nobody is at work there.
+func (s *Store) clearStages() error {
+	entries, err := os.ReadDir(filepath.Join(s.state, "models"))
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), stagePrefix) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(s.state, "models", e.Name())))
+		}
+	}
+	return err
 }
 
 // verifyAll hashes the blobs that have not been hashed, and reads the headers
@@ -146,7 +166,7 @@ func matches(ctx context.Context, path string, d bundle.Descriptor) bool {
 	if err != nil {
 		return false
 	}
-	err = bundle.NewVerifier(&contextReader{ctx, f}, d).Finish()
+	err = bundle.NewVerifier(ctxio.Reader(ctx, f), d).Finish()
 	return f.Close() == nil && err == nil
 }
 
@@ -169,6 +189,9 @@ func (s *Store) build(ctx context.Context, m Model, dir string) error {
 			continue
 		}
 		if err := s.copyBlob(ctx, f.Descriptor, path); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
 			return &DamagedError{Model: m.label(), Path: f.Path, Blob: s.blobPath(f.Descriptor.Digest), Err: err}
 		}
 	}
@@ -186,7 +209,7 @@ func (s *Store) copyBlob(ctx context.Context, d bundle.Descriptor, path string) 
 		return err
 	}
 	defer fsatomic.CloseErr(&err, out)
-	_, err = io.Copy(out, bundle.NewVerifier(&contextReader{ctx, in}, d))
+	_, err = io.Copy(out, bundle.NewVerifier(ctxio.Reader(ctx, in), d))
 	return err
 }
 

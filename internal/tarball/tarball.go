@@ -35,6 +35,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
 )
 
 // FormatVersion names the rules that turn entries into bytes.
@@ -130,7 +131,7 @@ func writeEntry(ctx context.Context, tw *tar.Writer, e Entry, buf []byte) (err e
 			err = cerr
 		}
 	}()
-	n, err := copyAll(ctx, tw, content, buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{tw}, ctxio.Reader(ctx, content), buf) // tw alone, or its ReadFrom would not use buf
 	if errors.Is(err, tar.ErrWriteTooLong) {
 		return fmt.Errorf("more than %d bytes: %w", e.Size, bundle.ErrMismatch)
 	}
@@ -139,21 +140,6 @@ func writeEntry(ctx context.Context, tw *tar.Writer, e Entry, buf []byte) (err e
 	}
 	return err
 }
-
-// copyAll copies r to its end with a buffer of the caller, and looks at ctx
-// between reads.
-func copyAll(ctx context.Context, w io.Writer, r io.Reader, buf []byte) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{w}, readerFunc(func(p []byte) (int, error) {
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		return r.Read(p)
-	}), buf)
-}
-
-type readerFunc func(p []byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // header returns the one header that an entry can have.
 func header(typeflag byte, name, link string, mode, size int64) *tar.Header {
