@@ -67,10 +67,11 @@ func (e *ExitError) Unwrap() []error {
 
 // Process is a program that was started.
 type Process struct {
-	spec Spec
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error // valid after done
+	spec  Spec
+	cmd   *exec.Cmd
+	guard *guard
+	done  chan struct{}
+	err   error // valid after done
 
 	mu     sync.Mutex
 	exited bool  // the group's id may belong to others now
@@ -92,7 +93,11 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 	cmd.Dir, cmd.Stdout, cmd.Stderr = spec.Dir, spec.Stdout, spec.Stderr
 	cmd.SysProcAttr = sysProcAttr()
 	cmd.WaitDelay = pipeDelay
-	p := &Process{spec: spec, cmd: cmd, done: make(chan struct{})}
+	g, err := newGuard()
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{spec: spec, cmd: cmd, guard: g, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go p.run(started)
 	if err := <-started; err != nil {
@@ -108,16 +113,20 @@ func (p *Process) run(started chan<- error) {
 	goruntime.LockOSThread()
 	defer goruntime.UnlockOSThread()
 	err := p.cmd.Start()
-	started <- err
 	if err != nil {
+		p.guard.dismiss()
+		started <- err
 		return
 	}
+	p.guard.watch(p.cmd.Process.Pid)
+	started <- nil
 	waitExited(p.cmd.Process.Pid)
 	p.mu.Lock()
 	p.kill(syscall.SIGKILL) // what is left of the group
 	p.exited = true
 	cause := p.cause
 	p.mu.Unlock()
+	p.guard.dismiss()
 	p.err = p.exitError(p.cmd.Wait(), cause)
 	close(p.done)
 }
