@@ -64,7 +64,7 @@ func (e *Env) rows() []Row {
 	return append(append([]Row(nil), e.Rows...),
 		Row{Is: context.Canceled, Code: ExitInterrupted},
 		Row{Is: ErrUsage, Code: ExitUsage, Hint: "see '" + e.Program + " --help'"},
-		Row{Is: bundle.ErrMismatch, Code: ExitVerification, Hint: "the bytes are damaged or were altered; nothing of them was kept: try again, or another source"},
+		Row{Is: bundle.ErrMismatch, Code: ExitVerification, Hint: "the bytes are damaged or were altered; nothing of them was kept: try again, or take another source"},
 		Row{Is: bundle.ErrUnauthorized, Code: ExitAuth, Hint: "log in with 'docker login REGISTRY', or name a repository that is public"},
 		Row{Is: bundle.ErrUnsupportedHost, Code: ExitUnsupported},
 		Row{Is: bundle.ErrUnreachable, Code: ExitError, Hint: "check the name, the network and HTTPS_PROXY; a registry without TLS needs --plain-http"},
@@ -102,6 +102,12 @@ func WithHint(err error, format string, args ...any) error {
 	return &hinted{error: err, hint: fmt.Sprintf(format, args...)}
 }
 
+// Hinted reports whether err brings its own hint.
+func Hinted(err error) bool {
+	h, ok := errors.AsType[hinter](err)
+	return ok && h.Hint() != ""
+}
+
 type hinted struct {
 	error
 	hint string
@@ -110,9 +116,22 @@ type hinted struct {
 func (h *hinted) Unwrap() error { return h.error }
 func (h *hinted) Hint() string  { return h.hint }
 
+// Errorf is an error that is sentinel and says only what format says: for a
+// sentinel that decides the exit code and whose words would mislead.
+func Errorf(sentinel error, format string, args ...any) error {
+	return &classed{error: fmt.Errorf(format, args...), class: sentinel}
+}
+
+type classed struct {
+	error
+	class error
+}
+
+func (c *classed) Unwrap() []error { return []error{c.error, c.class} }
+
 // Usagef is a usage error.
 func Usagef(format string, args ...any) error {
-	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrUsage)
+	return Errorf(ErrUsage, format, args...)
 }
 
 // Fail reports err and returns the exit code. A nil error is 0 and prints
@@ -122,7 +141,7 @@ func (e *Env) Fail(err error, asJSON bool) int {
 		return ExitOK
 	}
 	code, hints := e.Classify(err)
-	text := strings.TrimSuffix(err.Error(), ": "+ErrUsage.Error())
+	text := withoutTails(err.Error())
 	if code == ExitInterrupted {
 		text = "interrupted"
 	}
@@ -141,6 +160,18 @@ func (e *Env) Fail(err error, asJSON bool) int {
 		_, _ = fmt.Fprintf(e.Stderr, "hint: %s\n", Clean(h))
 	}
 	return code
+}
+
+// withoutTails drops from the end of each line the words of sentinels that add
+// nothing to what stands before them.
+func withoutTails(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		for _, s := range []error{ErrUsage, bundle.ErrInvalid} {
+			lines[i] = strings.TrimSuffix(lines[i], ": "+s.Error())
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Clean makes text from outside safe for a terminal: control characters but

@@ -27,6 +27,8 @@ func TestFail(t *testing.T) {
 		{"none", nil, edge.ExitOK, nil},
 		{"plain", errors.New("disk is full"), edge.ExitError, []string{"metalpack: error: disk is full\n"}},
 		{"usage", edge.Usagef("build: missing RECIPE"), edge.ExitUsage, []string{"error: build: missing RECIPE\n", "hint: see 'metalpack --help'"}},
+		{"tails", fmt.Errorf("tag %q: two\nlines: %w", "x", bundle.ErrInvalid), edge.ExitError, []string{"error: tag \"x\": two\nlines\n"}},
+		{"class only", edge.Errorf(bundle.ErrUnsupportedHost, "no target x: %w", bundle.ErrNotFound), edge.ExitUnsupported, []string{"error: no target x: not found\n"}},
 		{"mismatch", fmt.Errorf("layer: %w", bundle.ErrMismatch), edge.ExitVerification, []string{"hint: the bytes are damaged"}},
 		{"not found", fmt.Errorf("tag 9: %w", bundle.ErrNotFound), edge.ExitNotFound, []string{"error: tag 9: not found"}},
 		{"host", bundle.ErrUnsupportedHost, edge.ExitUnsupported, nil},
