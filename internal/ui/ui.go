@@ -56,7 +56,11 @@ func (r *Renderer) Event(e bundle.Event) {
 	case bundle.EventStarted:
 		r.started[e.What] = time.Now()
 	case bundle.EventRetry:
-		r.printf("  %s: %s; attempt %d at %s of %s\n", e.What, e.Reason, e.Attempt, Bytes(e.Offset), Bytes(e.Size))
+		at := ""
+		if e.Size > 0 {
+			at = fmt.Sprintf(" at %s of %s", Bytes(e.Offset), Bytes(e.Size))
+		}
+		r.printf("  %s: %s; attempt %d%s\n", e.What, e.Reason, e.Attempt, at)
 	case bundle.EventNote:
 		r.printf("%s\n", e.Reason)
 	case bundle.EventDone:
