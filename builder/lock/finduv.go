@@ -36,8 +36,7 @@ type Finder struct {
 	Events   bundle.EventFunc
 }
 
-// Find returns a uv. The error wraps [ErrNoUV], says what was tried and what
-// to do.
+// Find returns a uv. The error wraps [ErrNoUV], says what was tried.
 func (f Finder) Find(ctx context.Context) (UV, error) {
 	if f.LookPath == nil {
 		f.LookPath = exec.LookPath
@@ -50,15 +49,14 @@ func (f Finder) Find(ctx context.Context) (UV, error) {
 		return UV{Path: path, Runner: f.Runner}, nil
 	}
 	if f.Dir == "" {
-		return UV{}, fmt.Errorf("%w: not on PATH (%w); install uv, or put the wheels into a directory given by --find-links", ErrNoUV, pathErr)
+		return UV{}, fmt.Errorf("%w: it is not on PATH", ErrNoUV)
 	}
 	path, err := f.private(ctx)
 	if ctx.Err() != nil {
 		return UV{}, ctx.Err()
 	}
 	if err != nil {
-		return UV{}, fmt.Errorf("%w: not on PATH (%w), and no private one could be installed (%w); install uv, or put the wheels into a directory given by --find-links",
-			ErrNoUV, pathErr, err)
+		return UV{}, fmt.Errorf("%w: it is not on PATH, and none could be installed for this program alone: %w", ErrNoUV, err)
 	}
 	return UV{Path: path, Runner: f.Runner}, nil
 }
@@ -83,7 +81,7 @@ func (f Finder) private(ctx context.Context) (_ string, err error) {
 	}
 	python, err := f.LookPath("python3")
 	if err != nil {
-		return "", err
+		return "", errors.New("python3 is not on PATH either")
 	}
 	f.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: "uv", Reason: "uv is not on PATH; installing it privately into " + f.Dir})
 	if err := f.pipTarget(ctx, python, final); err == nil {

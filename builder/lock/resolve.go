@@ -90,7 +90,7 @@ func Check(l *Lock, r *recipes.Recipe, t *target.Target) error {
 		return err
 	}
 	if in.Checksum != want {
-		return fmt.Errorf("recipe %s, %s: requirements, target, Python or excludes changed since it was made; run: metalpack lock: %w", r.Name, t, ErrStale)
+		return fmt.Errorf("requirements, target, Python version or excludes of recipe %s changed since it was made: %w", r.Name, ErrStale)
 	}
 	return nil
 }

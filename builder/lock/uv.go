@@ -125,11 +125,10 @@ func uvError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	class := bundle.ErrInvalid
-	if unreachable.MatchString(err.Error()) {
-		class = bundle.ErrUnreachable
+	if !unreachable.MatchString(err.Error()) {
+		return fmt.Errorf("uv: %w: %w", redacted(err), bundle.ErrInvalid)
 	}
-	return fmt.Errorf("uv: %w: %w", redacted(err), class)
+	return fmt.Errorf("uv: the package index is %w: %w", bundle.ErrUnreachable, redacted(err))
 }
 
 var address = regexp.MustCompile(`https?://[^\s` + "`" + `'")]+`)
