@@ -60,7 +60,11 @@ func ParseSource(s, namespace string) (Reference, error) {
 // [ErrInvalid].
 func ParseDestination(s, namespace string) (Reference, error) {
 	if _, _, ok := cutTransport(s); !ok {
-		return Reference{}, fmt.Errorf("destination %q names no transport: write docker://%s to push it to a registry, oci:%s for a directory, oci-archive:%s.tar for a file: %w", s, s, s, s, ErrInvalid)
+		where := fmt.Sprintf("docker://%s to push it to a registry", s)
+		if first, _, _ := strings.Cut(s, "/"); !strings.ContainsAny(first, ":") { // no host with a port
+			where += fmt.Sprintf(", oci:%s for a directory, oci-archive:%s.tar for a file", s, s)
+		}
+		return Reference{}, fmt.Errorf("destination %q names no transport: write %s: %w", s, where, ErrInvalid)
 	}
 	return ParseSource(s, namespace)
 }

@@ -122,7 +122,7 @@ func (r *Reader) Resolve(_ context.Context, name string) (bundle.Descriptor, err
 	case len(names) == 0:
 		return bundle.Descriptor{}, fmt.Errorf("%s: holds no artifact: %w", r.name, bundle.ErrNotFound)
 	}
-	return bundle.Descriptor{}, fmt.Errorf("%s: %q, there is %s: %w", r.name, name, strings.Join(names, ", "), bundle.ErrNotFound)
+	return bundle.Descriptor{}, fmt.Errorf("%s: tag %q, there is only %s: %w", r.name, name, strings.Join(names, ", "), bundle.ErrNotFound)
 }
 
 // label is how a user names an entry.

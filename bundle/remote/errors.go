@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 
 	"oras.land/oras-go/v2/errdef"
@@ -39,7 +40,10 @@ func (r *Repository) fail(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("%s: %w", subject, answerError(answer))
 	}
 	if isUnreachable(err) {
-		return fmt.Errorf("%s: %s: %w: %w", subject, r.ref.Host(), bundle.ErrUnreachable, rootCause(err))
+		if host := r.ref.Host(); !strings.HasPrefix(r.name, host) { // docker.io lies elsewhere
+			subject += ": " + host
+		}
+		return fmt.Errorf("%s: %w: %w", subject, bundle.ErrUnreachable, rootCause(err))
 	}
 	return fmt.Errorf("%s: %w", subject, err)
 }
@@ -95,11 +99,15 @@ func isUnreachable(err error) bool {
 	return false
 }
 
-// rootCause drops the layers that only repeat the URL.
+// rootCause drops the layers that only repeat the URL and the address.
 func rootCause(err error) error {
 	var u *url.Error
 	for errors.As(err, &u) {
 		err = u.Err
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		err = op.Err
 	}
 	return err
 }

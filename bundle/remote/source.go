@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"net/http"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -27,7 +28,10 @@ const maxErrorBody = 16 << 10
 // [bundle.ErrUnreachable], [bundle.ErrInvalid] if the answer is no usable
 // descriptor.
 func (r *Repository) Resolve(ctx context.Context, name string) (bundle.Descriptor, error) {
-	what := "manifest " + name
+	what := "tag " + name
+	if strings.Contains(name, ":") {
+		what = "manifest " + name
+	}
 	desc, err := r.api.Resolve(ctx, name)
 	if err != nil {
 		return bundle.Descriptor{}, r.fail(ctx, what, err)
