@@ -72,7 +72,11 @@ func (e *LintError) Error() string {
 	for i, f := range e.Findings {
 		lines[i] = f.String()
 	}
-	return fmt.Sprintf("model %s: %d lint errors:\n  %s", e.Dir, len(lines), strings.Join(lines, "\n  "))
+	count := "1 lint error"
+	if len(lines) != 1 {
+		count = fmt.Sprintf("%d lint errors", len(lines))
+	}
+	return fmt.Sprintf("model %s: %s:\n  %s", e.Dir, count, strings.Join(lines, "\n  "))
 }
 
 // Unwrap returns [bundle.ErrInvalid].
@@ -110,7 +114,7 @@ func (s *scan) lintFiles() {
 		s.find(RuleTemplates, SeverityError, templates[1], fmt.Sprintf("a second template beside %q; Docker Model Runner rebuilds such a model at every load", templates[0]),
 			"--exclude one of them")
 	}
-	if !s.has("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json") {
+	if !s.has("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json") {
 		s.find(RuleTokenizer, SeverityError, "", "there is no tokenizer; requests fail", "add tokenizer.json")
 	}
 	if len(templates) == 0 && !s.has("chat_template.json") && !s.tokenizerTemplate {
@@ -160,6 +164,7 @@ func (s *scan) lintEqual() {
 // find records a finding unless its rule is allowed.
 func (s *scan) find(rule string, severity Severity, file, message, fix string) {
 	if !slices.Contains(s.allow, rule) {
+		message = strings.TrimSuffix(message, ": "+bundle.ErrInvalid.Error()) // goes on, with the fix
 		s.findings = append(s.findings, Finding{Rule: rule, File: file, Severity: severity, Message: message, Fix: fix})
 	}
 }

@@ -80,7 +80,7 @@ type Raw struct {
 func Read(ctx context.Context, src bundle.Source, root bundle.Descriptor) (*Model, Raw, error) {
 	var raw Raw
 	if root.MediaType == bundle.MediaTypeIndex {
-		return nil, raw, invalid("%s: an index, and a model's reference names its manifest", root.Digest)
+		return nil, raw, invalid("%s: an environment's index, want the manifest of a model", root.Digest)
 	}
 	var err error
 	if raw.Manifest, err = src.Manifest(ctx, root); err != nil {
