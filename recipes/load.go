@@ -100,7 +100,7 @@ func find(nameOrDir string) (place, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(nameOrDir, `/\`) {
 		return place{}, fmt.Errorf("recipe %q: %w", nameOrDir, err)
 	}
-	return place{}, fmt.Errorf("recipe %q: no such directory and no recipe of that name; known are %s: %w",
+	return place{}, fmt.Errorf("recipe %q: no such directory, and no recipe of that name (known are %s): %w",
 		nameOrDir, strings.Join(Names(), ", "), bundle.ErrNotFound)
 }
 
@@ -146,7 +146,7 @@ func loadChain(at place, above []string) (*Recipe, error) {
 func (r *Recipe) parent(at place) (place, error) {
 	if !strings.HasPrefix(r.Extends, ".") && !filepath.IsAbs(r.Extends) {
 		if !slices.Contains(Names(), r.Extends) {
-			return place{}, fmt.Errorf("%q: no recipe of that name; known are %s; a path begins with a dot or a slash: %w",
+			return place{}, fmt.Errorf("%q: no recipe of that name (known are %s; a path begins with a dot or a slash): %w",
 				r.Extends, strings.Join(Names(), ", "), bundle.ErrNotFound)
 		}
 		return embedded(r.Extends)
