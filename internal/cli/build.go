@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -97,7 +100,26 @@ func parseDest(verb, dest, namespace string) (bundle.Reference, error) {
 		err = fmt.Errorf("destination %q: a digest cannot be chosen, only a tag: %w", dest, bundle.ErrInvalid)
 	}
 	if err != nil {
-		return ref, fmt.Errorf("%w: %w", err, edge.ErrUsage)
+		return ref, edge.Errorf(edge.ErrUsage, "%w", err)
 	}
-	return ref, nil
+	return ref, checkPlace(ref)
+}
+
+// checkPlace refuses a directory that holds something else before anything is
+// built for it; the layout's writer looks again.
+func checkPlace(ref bundle.Reference) error {
+	if ref.Transport != bundle.TransportLayout {
+		return nil
+	}
+	entries, err := os.ReadDir(ref.Path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("destination %s: %w", ref, err)
+	}
+	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "oci-layout" }) {
+		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: the directory %s is neither empty nor an OCI image layout", ref, ref.Path), "name a new directory")
+	}
+	return nil
 }

@@ -12,7 +12,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -41,9 +44,13 @@ func Main(ctx context.Context, env *edge.Env) int {
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
-	err := root.ExecuteContext(ctx)
-	if err != nil && context.Cause(ctx) != nil {
+	cmd, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+	case context.Cause(ctx) != nil:
 		err = context.Canceled
+	case errors.Is(err, edge.ErrUsage) && !edge.Hinted(err):
+		err = edge.WithHint(err, "see '%s --help'", cmd.CommandPath())
 	}
 	return env.Fail(err, a.json)
 }
@@ -58,12 +65,10 @@ func (a *app) root() *cobra.Command {
 		DisableAutoGenTag: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		Args:              cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return edge.Usagef("unknown command %q", args[0])
-			}
-			return cmd.Help()
-		},
+		RunE:              group,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkProgress() },
+
+		SuggestionsMinimumDistance: 2,
 	}
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "print the result, and an error, as JSON")
@@ -80,17 +85,44 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
+// group is what a command does that only has others below it.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	err := edge.Usagef("unknown command %q", strings.TrimSpace(words(cmd)+" "+args[0]))
+	cmd.SuggestionsMinimumDistance = 2
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		return edge.WithHint(err, "did you mean '%s %s'? '%s --help' lists all", cmd.CommandPath(), like[0], cmd.CommandPath())
+	}
+	return err
+}
+
+// words is the path of a command without the program's name.
+func words(cmd *cobra.Command) string {
+	_, rest, _ := strings.Cut(cmd.CommandPath(), " ")
+	return rest
+}
+
 // exactArgs is cobra.ExactArgs as a usage error that names what is missing.
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < len(names) {
-			return edge.Usagef("%s: missing %s", cmd.CommandPath(), names[len(args)])
+			return edge.Usagef("%s: missing %s", words(cmd), names[len(args)])
 		}
 		if len(args) > len(names) {
-			return edge.Usagef("%s: unexpected argument %q", cmd.CommandPath(), args[len(names)])
+			return edge.Usagef("%s: unexpected argument %q", words(cmd), args[len(names)])
 		}
 		return nil
 	}
+}
+
+// checkProgress refuses a word that --progress does not have.
+func (a *app) checkProgress() error {
+	if known := []string{"plain", "quiet", "json"}; !slices.Contains(known, a.progress) {
+		return edge.Usagef("--progress %q: want %s", a.progress, strings.Join(known, ", "))
+	}
+	return nil
 }
 
 // events returns where progress goes.

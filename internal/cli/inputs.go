@@ -5,6 +5,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/pflag"
@@ -12,6 +13,8 @@ import (
 	"github.com/metalpack/metalpack/builder"
 	"github.com/metalpack/metalpack/builder/inputs"
 	"github.com/metalpack/metalpack/builder/lock"
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/recipes"
 )
 
@@ -51,7 +54,7 @@ func gather(r *recipes.Recipe, platforms []string) ([]*targetInputs, error) {
 		}
 		_, data, wheels, err := lock.ForRecipe(r, t)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", t.Platform, err)
+			return nil, lockHint(fmt.Errorf("%s: %w", t.Platform, err), r, t.Platform)
 		}
 		wants := append([]inputs.Want{inputs.Interpreter(t.Interpreter)}, inputs.Wheels(tgt, wheels)...)
 		all = append(all, &targetInputs{target: t, wheels: wheels, lockFile: data, wants: wants})
@@ -71,10 +74,37 @@ func (a *app) fetch(ctx context.Context, r *recipes.Recipe, all []*targetInputs,
 	}
 	for _, t := range all {
 		if t.paths, err = f.Fetch(ctx, t.wants); err != nil {
-			return fmt.Errorf("%s: %w", t.target.Platform, err)
+			return missingHint(fmt.Errorf("%s: %w", t.target.Platform, err), r.Dir(), o.offline)
 		}
 	}
 	return nil
+}
+
+// missingHint says how files that are missing can be had.
+func missingHint(err error, recipe string, offline bool) error {
+	const links = "put the files into a directory and name it with --find-links"
+	if _, ok := errors.AsType[*inputs.MissingError](err); !ok {
+		return err
+	}
+	switch {
+	case offline:
+		return edge.WithHint(err, "run 'metalpack fetch %s' once where there is a network, with the same cache; or %s", recipe, links)
+	case errors.Is(err, lock.ErrNoUV):
+		return edge.WithHint(err, "%s; or %s", uvHint, links)
+	case errors.Is(err, bundle.ErrUnreachable):
+		return edge.WithHint(err, "check the network and HTTPS_PROXY, then repeat: what came is kept; or %s", links)
+	}
+	return edge.WithHint(err, "%s", links)
+}
+
+// lockHint says how a lock that is missing or stale is made.
+func lockHint(err error, r *recipes.Recipe, platform string) error {
+	switch {
+	case r.Dir() == "" || !errors.Is(err, bundle.ErrNotFound) && !errors.Is(err, lock.ErrStale):
+		return err
+	default:
+		return edge.WithHint(err, "make the lock: metalpack lock %s --platform %s", r.Dir(), platform)
+	}
 }
 
 // builderInput turns a fetched target into the builder's input.

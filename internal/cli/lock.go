@@ -72,7 +72,7 @@ func (a *app) runLock(ctx context.Context, name string, o lockOptions) error {
 	for _, t := range targets {
 		row, err := a.lockTarget(ctx, uv, r, t, o)
 		if err != nil {
-			return fmt.Errorf("lock %s: %w", t.Platform, err)
+			return err // names recipe and target
 		}
 		rows = append(rows, row)
 		state := "unchanged"
@@ -145,7 +145,7 @@ func pickTargets(r *recipes.Recipe, platforms []string) ([]recipes.Target, error
 	var out []recipes.Target
 	for _, p := range platforms {
 		if _, err := bundle.ParsePlatform(p); err != nil {
-			return nil, fmt.Errorf("%w: %w", err, edge.ErrUsage)
+			return nil, edge.Errorf(edge.ErrUsage, "--platform: %w", err)
 		}
 		t, ok := r.Target(p)
 		if !ok {
@@ -153,7 +153,8 @@ func pickTargets(r *recipes.Recipe, platforms []string) ([]recipes.Target, error
 			for _, t := range r.Targets {
 				have = append(have, t.Platform)
 			}
-			return nil, fmt.Errorf("recipe %s has no target %s, only %s: %w", r.Name, p, strings.Join(have, ", "), bundle.ErrUnsupportedHost)
+			return nil, edge.WithHint(edge.Errorf(bundle.ErrUnsupportedHost, "recipe %s has no target %s, only %s", r.Name, p, strings.Join(have, ", ")),
+				"name one of these, or add the target to the recipe and make its lock")
 		}
 		out = append(out, t)
 	}

@@ -19,8 +19,8 @@ type modelBuildOptions struct {
 
 func (a *app) newModelCmd() *cobra.Command {
 	parent := &cobra.Command{
-		Use: "model", Short: "build model artifacts", Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use: "model", Short: "build model artifacts",
+		Args: cobra.ArbitraryArgs, RunE: group,
 	}
 	o := modelBuildOptions{}
 	build := &cobra.Command{

@@ -25,12 +25,15 @@ func (a *app) newPushCmd() *cobra.Command {
 }
 
 func (a *app) runPush(ctx context.Context, source, dest string) (err error) {
-	to, err := bundle.ParseSource(dest, "")
+	to, err := parseSource(dest, "")
 	if err != nil {
 		return err
 	}
 	if to.Transport != bundle.TransportDocker {
-		return edge.Usagef("push: %q is not a registry reference", dest)
+		return edge.WithHint(edge.Usagef("push: %q is not in a registry", dest), "want a reference like registry.example.com/team/name:tag")
+	}
+	if to.Digest != "" {
+		return edge.Usagef("push: %q: a digest cannot be chosen, only a tag", dest)
 	}
 	src, root, _, closeSource, err := a.open(ctx, source, "")
 	if err != nil {
@@ -62,6 +65,10 @@ func (a *app) runPull(ctx context.Context, word, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
+	if root.MediaType == bundle.MediaTypeIndex {
+		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "pull: %s is an environment, not a model", ref),
+			"'metalrun install %s' installs it, 'metalpack inspect %s' shows what is in it", ref, ref)
+	}
 	if err := model.Pull(ctx, src, root, dir, model.PullOptions{Events: a.events()}); err != nil {
 		return err
 	}

@@ -21,8 +21,8 @@ type recipeRow struct {
 
 func (a *app) newRecipesCmd() *cobra.Command {
 	parent := &cobra.Command{
-		Use: "recipes", Short: "the recipes that ship with this program", Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use: "recipes", Short: "the recipes that ship with this program",
+		Args: cobra.ArbitraryArgs, RunE: group,
 	}
 	parent.AddCommand(&cobra.Command{
 		Use:     "list",

@@ -23,8 +23,8 @@ type registryServeOptions struct {
 
 func (a *app) newRegistryCmd() *cobra.Command {
 	parent := &cobra.Command{
-		Use: "registry", Short: "the embedded registry", Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use: "registry", Short: "the embedded registry",
+		Args: cobra.ArbitraryArgs, RunE: group,
 	}
 	o := registryServeOptions{}
 	serve := &cobra.Command{

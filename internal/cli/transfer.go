@@ -6,10 +6,13 @@ package cli
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/transports"
+	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
 )
 
@@ -74,7 +77,7 @@ type written struct {
 
 // open opens the artifact that a source reference names.
 func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, bundle.Descriptor, bundle.Reference, func() error, error) {
-	ref, err := bundle.ParseSource(word, namespace)
+	ref, err := parseSource(word, namespace)
 	if err != nil {
 		return nil, bundle.Descriptor{}, ref, nil, err
 	}
@@ -84,7 +87,23 @@ func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, 
 	}
 	root, err := src.Resolve(ctx, ref.Name())
 	if err != nil {
+		if errors.Is(err, bundle.ErrNotFound) && ref.Transport == bundle.TransportDocker {
+			err = edge.WithHint(err, "check repository and tag; some registries answer this for what wants a login: docker login %s", ref.Registry)
+		}
 		return nil, bundle.Descriptor{}, ref, nil, errors.Join(err, closeSource())
 	}
 	return src, root, ref, closeSource, nil
+}
+
+// parseSource reads a reference of the command line.
+func parseSource(word, namespace string) (bundle.Reference, error) {
+	ref, err := bundle.ParseSource(word, namespace)
+	if err == nil {
+		return ref, nil
+	}
+	err = edge.Errorf(edge.ErrUsage, "%w", err)
+	if _, serr := os.Stat(filepath.Join(word, "oci-layout")); serr == nil {
+		err = edge.WithHint(err, "for the layout in the directory %s write oci:%s", word, word)
+	}
+	return ref, err
 }

@@ -20,10 +20,12 @@ func (a *app) verbs() []*cobra.Command {
 	}
 }
 
+const uvHint = "install uv so that it is on PATH (pipx install uv, or your package manager)"
+
 // rows is what errors of metalpack alone mean to the user.
 func rows() []edge.Row {
 	return []edge.Row{
-		{Is: lock.ErrNoUV, Code: edge.ExitError, Hint: "install uv (pipx install uv, or your package manager) so that it is on PATH"},
+		{Is: lock.ErrNoUV, Code: edge.ExitError, Hint: uvHint},
 		{Is: lock.ErrStale, Code: edge.ExitError, Hint: "make the lock anew: metalpack lock RECIPE"},
 		{Is: target.ErrNoWheel, Code: edge.ExitUnsupported},
 	}
