@@ -35,7 +35,7 @@ func compile(ctx context.Context, dir string, events bundle.EventFunc) (err erro
 	if _, err := os.Lstat(library); err != nil {
 		return nil // nothing to compile
 	}
-	scratch, err := os.MkdirTemp("", "metalrun-compile-")
+	scratch, err := os.MkdirTemp(socketParent(), "metalrun-compile-")
 	if err != nil {
 		return err
 	}
@@ -61,12 +61,36 @@ func compile(ctx context.Context, dir string, events bundle.EventFunc) (err erro
 		if strings.Contains(res.Stdout+res.Stderr, pythonNoSpace) {
 			return fmt.Errorf("byte code: %w", unix.ENOSPC)
 		}
-		lines := strings.Count(res.Stdout+res.Stderr, "*** ")
-		events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("byte code: %d files do not compile (%v); they are compiled when they are used", lines, err)})
+		events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: "byte code: " + uncompiled(res, err)})
 	}
 	e.Kind = bundle.EventDone
 	events.Emit(e)
 	return nil
+}
+
+// maxSocketParent is how long the parent of a scratch directory may be in which
+// the compiler's processes make a Unix socket: 104 bytes is all that macOS
+// allows for its whole path.
+const maxSocketParent = 48
+
+// socketParent is the directory for temporary files, or /tmp when the path is
+// too long for sockets: the parallel compiler would fail.
+func socketParent() string {
+	if dir := os.TempDir(); len(dir) <= maxSocketParent {
+		return dir
+	}
+	return "/tmp"
+}
+
+// uncompiled says what compileall did not do: it names the files that it
+// cannot compile, and has a traceback when it could not work at all.
+func uncompiled(res child.Result, err error) string {
+	if n := strings.Count(res.Stdout+res.Stderr, "*** "); n > 0 {
+		return fmt.Sprintf("%d files do not compile; they are compiled when they are used", n)
+	}
+	said := strings.TrimSpace(res.Stderr)
+	said = strings.TrimSpace(said[strings.LastIndexByte(said, '\n')+1:])
+	return fmt.Sprintf("none was made (%v: %s); starts are slower", err, said)
 }
 
 // seal records the byte code in a staged version, removes whatever else is not

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/dustin/go-humanize"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -91,7 +92,7 @@ func (f *filler) keep(ctx context.Context) error {
 		return err
 	}
 	if f.kept > 0 {
-		f.events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("continuing an install that did not finish: %d bytes are here already", f.kept)})
+		f.events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("continuing an install that did not finish: %s are here already", humanize.Bytes(uint64(f.kept)))})
 	}
 	return nil
 }
