@@ -1,0 +1,27 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package interop lets other people's programs and libraries judge what
+// metalpack and metalrun write. It is a module of its own, so that no judge
+// becomes a dependency of the product, and it knows the product by its built
+// programs and docs/format.md alone: what it reads, any reader could.
+//
+// TestJudges makes the artifacts once, on loopback: the real mlx-lm environment
+// of internal/demo/recipe and a tiny model with random weights. Then the
+// judges look at them, one file each:
+//
+//	crane      go-containerregistry's validation, and its export of the files
+//	skopeo     every manifest and blob to an OCI layout and back
+//	umoci      the unpacked image against metalpack/tree
+//	oras       the pulled model against its source
+//	dmr        Docker Model Runner's library on the registry and on our store
+//	modelspec  the CNCF schema of the model's config
+//	openai     the Go and the Python client chat with metalrun serve
+//	reproduce  two builds in unlike surroundings give one digest
+//
+// Start it with make interop at the root of the repository. A judge whose
+// program is not there is skipped and says so; INTEROP_REQUIRE_ALL=1 makes
+// that a failure. Everything is written below a temporary directory but for
+// the interpreter archive, which the demo shares, and the users' cache of
+// downloaded inputs. docs/interop.md has the results.
+package interop

@@ -1,0 +1,40 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package interop
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+func TestJudges(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	t.Run("crane", s.judgeCrane)
+	t.Run("skopeo", s.judgeSkopeo)
+	t.Run("umoci", s.judgeUmoci)
+	t.Run("oras", s.judgeOras)
+	t.Run("dmr", s.judgeDMR)
+	t.Run("modelspec", s.judgeModelSpec)
+	t.Run("openai", s.judgeOpenAI)
+	t.Run("reproduce", s.judgeReproduce)
+}
+
+// absent skips the judge, or fails it where all of them have to sit.
+func absent(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("INTEROP_REQUIRE_ALL") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// need skips the judge if the system has no such program.
+func need(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		absent(t, "%s is not installed (on Debian and Ubuntu: apt-get install %s): nothing was judged", program, program)
+	}
+}

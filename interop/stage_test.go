@@ -1,0 +1,166 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package interop
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// digestOf cuts the digest off a reference that one of our programs printed.
+func digestOf(t *testing.T, ref string) string {
+	t.Helper()
+	_, digest, ok := strings.Cut(strings.TrimSpace(ref), "@")
+	if !ok {
+		t.Fatalf("%q has no digest", ref)
+	}
+	return digest
+}
+
+// stage is what the judges look at.
+type stage struct {
+	root     string // of the repository
+	dir      string // temporary
+	inputs   string // directory with the interpreter archive
+	platform string // os/arch
+	environ  []string
+
+	registry string // host:port
+	envRef   string // the environment in the registry, repository:tag
+	envDir   string // the same in an OCI layout, tag latest
+	envIndex string // its digest
+	gzip     string // digest of its gzip manifest
+	layers   int    // of that manifest
+
+	modelSource string // directory
+	modelRef    string // in the registry
+	modelDigest string // its manifest
+}
+
+// descriptor is what we need of an OCI descriptor.
+type descriptor struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+}
+
+// newStage builds and pushes the environment and the model.
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := &stage{
+		root: root, dir: dir,
+		inputs:   filepath.Join(root, "demo", "inputs"),
+		platform: goruntime.GOOS + "/" + goruntime.GOARCH,
+		environ: append(os.Environ(), "PATH="+filepath.Join(root, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"),
+			"METALRUN_HOME="+filepath.Join(dir, "home"), "MODELS_PATH="+filepath.Join(dir, "models"), "DOCKER_CONFIG="+filepath.Join(dir, "docker")),
+		envDir:      filepath.Join(dir, "environment"),
+		modelSource: filepath.Join(dir, "tiny"),
+	}
+	s.fetchInputs(t)
+	s.registry = s.serve(t, "metalpack", "registry", "serve", "--addr", "127.0.0.1:0", "--dir", filepath.Join(dir, "registry"))
+
+	s.envIndex = digestOf(t, s.run(t, s.program("metalpack"), "build", filepath.Join(root, "internal", "demo", "recipe"),
+		"--platform", s.platform, "--find-links", s.inputs, "-o", "oci:"+s.envDir+":latest"))
+	s.envRef = s.registry + "/metalpack/mlx-lm:latest"
+	if pushed := digestOf(t, s.run(t, s.program("metalpack"), "push", "oci:"+s.envDir+":latest", s.envRef)); pushed != s.envIndex {
+		t.Fatalf("push changed the digest from %s to %s", s.envIndex, pushed)
+	}
+	s.gzip, s.layers = s.gzipManifest(t)
+
+	s.modelRef = s.registry + "/ai/tiny:latest"
+	s.modelDigest = digestOf(t, s.run(t, s.program("metalpack"), "model", "build", s.modelSource, "-o", "docker://"+s.modelRef))
+	return s
+}
+
+// fetchInputs makes the interpreter archive, unless the demo did, and the
+// model's directory.
+func (s *stage) fetchInputs(t *testing.T) {
+	t.Helper()
+	devtool := func(args ...string) {
+		cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "./internal/devtool"}, args...)...)
+		cmd.Dir = s.root
+		s.output(t, cmd)
+	}
+	devtool("tinymodel", "-o", s.modelSource)
+	archive := filepath.Join(s.inputs, "cpython-3.12.3-"+strings.ReplaceAll(s.platform, "/", "-")+".tar")
+	if _, err := os.Stat(archive); err == nil {
+		return
+	}
+	if err := os.MkdirAll(s.inputs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	devtool("interpreter", "-platform", s.platform, "-o", archive)
+}
+
+// gzipManifest returns the digest of the index's first manifest, which is
+// gzip, and the number of its layers.
+func (s *stage) gzipManifest(t *testing.T) (string, int) {
+	t.Helper()
+	type manifest struct {
+		Manifests []descriptor `json:"manifests"`
+		Layers    []descriptor `json:"layers"`
+	}
+	blob := func(digest string) (m manifest) {
+		data, err := os.ReadFile(filepath.Join(s.envDir, "blobs", strings.ReplaceAll(digest, ":", string(filepath.Separator))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(data, &m); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	index := blob(s.envIndex)
+	if len(index.Manifests) != 2 {
+		t.Fatalf("the index has %d manifests, want gzip and zstd", len(index.Manifests))
+	}
+	digest := index.Manifests[0].Digest
+	layers := blob(digest).Layers
+	for _, l := range layers {
+		if !strings.HasSuffix(l.MediaType, "+gzip") {
+			t.Fatalf("the first manifest has a layer of type %s", l.MediaType)
+		}
+	}
+	return digest, len(layers)
+}
+
+// repository cuts the tag off a reference.
+func repository(ref string) string { return ref[:strings.LastIndex(ref, ":")] }
+
+// program is one of ours, built by make build.
+func (s *stage) program(name string) string { return filepath.Join(s.root, "bin", name) }
+
+// run runs a program and returns its stdout.
+func (s *stage) run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	return s.output(t, exec.CommandContext(t.Context(), name, args...))
+}
+
+// tool runs a program of this module's go.mod.
+func (s *stage) tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	return s.run(t, "go", append([]string{"tool", name}, args...)...)
+}
+
+func (s *stage) output(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Env = append(slices.Clip(s.environ), cmd.Env...)
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v\n%s%s", strings.Join(cmd.Args, " "), err, stdout.Bytes(), stderr.Bytes())
+	}
+	return stdout.String()
+}
