@@ -22,6 +22,7 @@ const treeHeader = "metalpack-tree 1"
 const (
 	MaxTree        = 64 << 20 // bytes
 	MaxTreeEntries = 1_000_000
+	MaxTreeSize    = 1 << 42 // bytes of all files; sums of more would overflow
 )
 
 // File modes an environment may hold.
@@ -111,7 +112,7 @@ func ParseTree(data []byte) (*Tree, error) {
 	if cap(t.Entries) > MaxTreeEntries {
 		return nil, fmt.Errorf("tree: more than %d entries: %w", MaxTreeEntries, ErrInvalid)
 	}
-	line := 1
+	line, left := 1, int64(MaxTreeSize)
 	for row := range strings.Lines(body) {
 		line++
 		row = strings.TrimSuffix(row, "\n")
@@ -122,6 +123,10 @@ func ParseTree(data []byte) (*Tree, error) {
 		if n := len(t.Entries); n > 0 && t.Entries[n-1].Path >= e.Path {
 			return nil, bad(line, "%q is not sorted after %q", e.Path, t.Entries[n-1].Path)
 		}
+		if e.Size > left {
+			return nil, bad(line, "files of more than %d bytes", int64(MaxTreeSize))
+		}
+		left -= e.Size
 		if e.Row() != row {
 			return nil, bad(line, "not in canonical form")
 		}

@@ -78,6 +78,7 @@ func TestParseTreeRefuses(t *testing.T) {
 		"size not canonical":     treeHead + strings.Replace(file("a"), "\t7\t", "\t07\t", 1),
 		"size negative":          treeHead + strings.Replace(file("a"), "\t7\t", "\t-7\t", 1),
 		"size too large":         treeHead + strings.Replace(file("a"), "\t7\t", "\t9223372036854775808\t", 1),
+		"sizes overflow":         treeHead + strings.Replace(file("a"), "\t7\t", "\t4398046511104\t", 1) + file("b"),
 		"sha256 short":           treeHead + strings.Replace(file("a"), sum, sum[2:], 1),
 		"sha256 upper case":      treeHead + strings.Replace(file("a"), sum, strings.ToUpper(sum), 1),
 		"no layer":               treeHead + strings.Replace(file("a"), "bucket/00", "", 1),

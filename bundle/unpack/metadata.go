@@ -37,7 +37,7 @@ func Metadata(ctx context.Context, r io.Reader, desc bundle.Descriptor, name str
 		return nil, nil, nil, err
 	}
 	defer s.close()
-	m := &metadata{name: name, files: map[string][]byte{}, modes: map[string]int64{}}
+	m := &metadata{name: name, dirs: map[string]bool{}, files: map[string][]byte{}, modes: map[string]int64{}}
 	if err := m.read(s); err != nil {
 		return nil, nil, nil, s.judge(err)
 	}
@@ -51,7 +51,7 @@ func Metadata(ctx context.Context, r io.Reader, desc bundle.Descriptor, name str
 // metadata is the layer as it is read.
 type metadata struct {
 	name  string
-	dirs  int
+	dirs  map[string]bool // seen
 	files map[string][]byte
 	modes map[string]int64
 }
@@ -90,9 +90,10 @@ func (m *metadata) entry(h *tar.Header, content io.Reader) error {
 	base, inside := strings.CutPrefix(p, bundle.MetadataDir+"/")
 	switch {
 	case h.Typeflag == tar.TypeDir && (p == "" || p == bundle.MetadataDir):
-		if m.dirs++; m.dirs > 2 {
+		if m.dirs[p] {
 			return fmt.Errorf("tar: directory %q appears twice: %w", p, bundle.ErrInvalid)
 		}
+		m.dirs[p] = true
 		return nil
 	case h.Typeflag != tar.TypeReg || !inside || strings.Contains(base, "/"):
 		return fmt.Errorf("tar: %q does not belong into the metadata layer: %w", p, bundle.ErrInvalid)

@@ -45,20 +45,20 @@ func link(name, target string) item {
 
 func with(i item, f func(h *tar.Header)) item { f(&i.h); return i }
 
-func tarOf(t *testing.T, items ...item) []byte {
-	t.Helper()
+func tarOf(tb testing.TB, items ...item) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, i := range items {
 		if err := w.WriteHeader(&i.h); err != nil {
-			t.Fatalf("%s: %v", i.h.Name, err)
+			tb.Fatalf("%s: %v", i.h.Name, err)
 		}
 		if _, err := io.WriteString(w, i.data); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
@@ -270,6 +270,7 @@ func TestMetadata(t *testing.T) {
 		"link":        append(slices.Clone(good), link("env/metalpack/l", "tree")),
 		"other name":  {dir("x/"), file("x/metalpack/environment.json", string(env)), file("x/metalpack/tree", tree)},
 		"upper case":  {dir("X/")},
+		"dir twice":   {good[0], good[0], good[2], good[3]},
 		"altered env": {good[0], good[1], file("env/metalpack/environment.json", string(env)+"\n"), good[3]},
 	} {
 		if err := read("", items...); !errors.Is(err, bundle.ErrInvalid) && !errors.Is(err, bundle.ErrMismatch) {
