@@ -234,13 +234,18 @@ func (in *install) place() error {
 	return os.RemoveAll(in.staging)
 }
 
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}
+
 // explain says what an install that failed leaves.
 func (in *install) explain(before string) {
 	text := fmt.Sprintf("nothing was activated; no version of %s is active", in.art.env.Name)
 	if before != "" {
 		text = fmt.Sprintf("nothing was activated; version %s of %s is active as before", before, in.art.env.Name)
 	}
-	if _, err := os.Lstat(in.staging); err == nil {
+	if os.Remove(in.staging) != nil && exists(in.staging) { // not empty
 		text += "; what was fetched and is right is kept for the next attempt"
 	}
 	in.note("%s", text)

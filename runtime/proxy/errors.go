@@ -64,6 +64,12 @@ func (e *apiError) write(w http.ResponseWriter) {
 	_, _ = w.Write(append(e.body(), '\n')) //nolint:gosec // JSON with its own content type, not HTML
 }
 
+// hinter is an error that knows what the user can do about it.
+type hinter interface {
+	error
+	Hint() string
+}
+
 // engineError maps what a backend returned.
 func engineError(err error) *apiError {
 	if api, ok := errors.AsType[*apiError](err); ok {
@@ -76,11 +82,15 @@ func engineError(err error) *apiError {
 		if errors.Is(err, ErrBackOff) {
 			text += " (" + ErrBackOff.Error() + ")"
 		}
-		text += "; " + failed.Hint()
+	}
+	if h, ok := errors.AsType[hinter](err); ok {
+		text += "; " + h.Hint()
 	}
 	switch {
 	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
 		return newError(http.StatusServiceUnavailable, "", "shutting_down", text)
+	case errors.Is(err, bundle.ErrMismatch): // before the next: a blob that is gone is both
+		return newError(http.StatusInternalServerError, "model", "model_damaged", text)
 	case errors.Is(err, bundle.ErrNotFound):
 		return newError(http.StatusNotFound, "model", "model_not_found", text)
 	case errors.Is(err, ErrBackOff):

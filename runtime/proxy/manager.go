@@ -31,7 +31,7 @@ type ManagerConfig struct {
 	VersionDir string         // the installed version that serves
 	Profile    bundle.Profile // how
 	// Resolve finds a model by ID: the directory to load and the names to
-	// serve it under.
+	// serve it under. Its error names the model.
 	Resolve    func(ctx context.Context, id string) (dir string, names []string, err error)
 	LogDir     string        // one log per engine name
 	ScratchDir string        // see launch.Config
@@ -234,7 +234,7 @@ func (m *Manager) note(e *engine, err error) {
 func (m *Manager) launch(ctx context.Context, id string) (*launch.Server, error) {
 	dir, names, err := m.cfg.Resolve(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", id, err)
+		return nil, err // it names the model
 	}
 	return launch.Start(ctx, launch.Config{
 		Engine: m.cfg.Engine, VersionDir: m.cfg.VersionDir, Profile: m.cfg.Profile,
