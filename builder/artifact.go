@@ -8,10 +8,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,7 +193,8 @@ func (a *Artifact) Manifest(_ context.Context, desc bundle.Descriptor) ([]byte, 
 	return bytes.Clone(doc.data), nil
 }
 
-// Open implements [bundle.Source].
+// Open implements [bundle.Source]. A layer that is read whole is verified; the
+// stream ends with a [*DamagedError] if it is not what the build wrote.
 func (a *Artifact) Open(_ context.Context, desc bundle.Descriptor, offset int64) (io.ReadCloser, error) {
 	if doc, ok := a.docs[desc.Digest]; ok {
 		r := bytes.NewReader(doc.data)
@@ -208,14 +207,7 @@ func (a *Artifact) Open(_ context.Context, desc bundle.Descriptor, offset int64)
 	if !ok {
 		return nil, fmt.Errorf("build result: blob %s: %w", desc.Digest, bundle.ErrNotFound)
 	}
-	f, err := os.Open(b.path)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := f.Seek(offset, io.SeekStart); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return b.open(offset)
 }
 
 // Referrers implements [bundle.Source]: a build result has none.

@@ -129,22 +129,6 @@ func (p *Plan) buildLayer(ctx context.Context, l *Layer, codecs []codec) (builtL
 	return built, nil
 }
 
-// cached looks for a blob in the cache. Its size is compared, its bytes are not
-// read: whoever takes them checks the digest.
-func cached(dir string, c codec) (blob, digest.Digest, bool) {
-	var r blobRecord
-	data, err := os.ReadFile(filepath.Join(dir, c.label+".json"))
-	if err != nil || bundle.DecodeStrict(data, &r) != nil || bundle.CheckDigest(r.DiffID) != nil || bundle.CheckDigest(r.Digest) != nil {
-		return blob{}, "", false
-	}
-	file := filepath.Join(dir, c.label)
-	info, err := os.Stat(file)
-	if err != nil || !info.Mode().IsRegular() || info.Size() != r.Size {
-		return blob{}, "", false
-	}
-	return blob{file, bundle.Descriptor{MediaType: c.mediaType, Digest: r.Digest, Size: r.Size}}, r.DiffID, true
-}
-
 // compress streams a layer once into all missing codecs.
 func (p *Plan) compress(ctx context.Context, l *Layer, dir string, codecs []codec, missing []int, built *builtLayer) (err error) {
 	diff := sha256.New()
@@ -201,7 +185,7 @@ type blobWriter struct {
 }
 
 func newBlobWriter(dir string, c codec) (*blobWriter, error) {
-	f, err := os.CreateTemp(dir, c.label+"-*.tmp")
+	f, err := os.CreateTemp(dir, c.label+"-*"+tempSuffix)
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,8 @@ type Input struct {
 	Zstd     string           // fast, release, best; "" = fast, "none" = no zstd manifest
 	Parallel int              // layers at once; 0 = one per processor
 	Events   bundle.EventFunc // nil = none
+
+	used map[bundle.Decision]bool // decisions that made a difference
 }
 
 // Interpreter is a python-build-standalone install_only archive: .tar, .tar.gz
@@ -94,6 +96,7 @@ type Wheel struct {
 	Path    string // where its bytes are
 	SHA256  string // hex
 	Size    int64  // 0 = not known
+	URL     string // where it comes from if it is on no index: installed as direct_url.json
 }
 
 // check completes in and reports what cannot be built. The error wraps
@@ -123,6 +126,7 @@ func (in *Input) check() error {
 			return fmt.Errorf("waive for %s: rule %q is not among %s: %w", d.Package, d.Rule, strings.Join(wheel.Rules(), ", "), bundle.ErrInvalid)
 		}
 	}
+	in.used = map[bundle.Decision]bool{}
 	if in.Parallel <= 0 {
 		in.Parallel = goruntime.GOMAXPROCS(0)
 	}
@@ -148,6 +152,19 @@ func (in *Input) decided(kind, pkg string) (found []bundle.Decision) {
 		}
 	}
 	return found
+}
+
+// noteUnused tells of winners and waivers that nothing needed: a typing error,
+// or a reason that is gone. They are no error, because a recipe may have them
+// for another platform.
+func (in *Input) noteUnused() {
+	for _, d := range in.Decisions {
+		if in.used[d] || d.Kind != DecisionWinner && d.Kind != DecisionWaive {
+			continue
+		}
+		about := slices.DeleteFunc([]string{d.Package, d.Rule, d.Path}, func(s string) bool { return s == "" })
+		in.Events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("wheels.%s (%s) matched nothing on %s", d.Kind, strings.Join(about, ", "), in.Platform)})
+	}
 }
 
 // site is where modules go, relative to the root.

@@ -116,7 +116,7 @@ func createExpanded(in *Input) (*os.File, string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, "", err
 	}
-	temp, err := os.CreateTemp(dir, "expand-*.tmp")
+	temp, err := os.CreateTemp(dir, "expand-*"+tempSuffix)
 	return temp, filepath.Join(dir, in.Interpreter.SHA256+".tar"), err
 }
 

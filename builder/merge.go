@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metalpack/metalpack/builder/wheel"
@@ -73,11 +72,11 @@ func (w *openWheel) open(ctx context.Context, f *os.File, in *Input) error {
 	if got := hex.EncodeToString(h.Sum(nil)); got != w.in.SHA256 || w.in.Size > 0 && w.in.Size != size {
 		return fmt.Errorf("package %s: %s: sha256 is %s (%d bytes), want %s (%d bytes): %w", w.in.Name, w.in.File, got, size, w.in.SHA256, w.in.Size, bundle.ErrMismatch)
 	}
-	var waived []string
+	var waived []wheel.Waiver
 	for _, d := range in.decided(DecisionWaive, wheel.Normalize(w.in.Name)) {
-		waived = append(waived, d.Rule)
+		waived = append(waived, wheel.Waiver{Rule: d.Rule, Path: d.Path})
 	}
-	w.Wheel, err = wheel.Open(f, size, w.in.File, wheel.Options{Python: in.PythonVersion, Waive: waived})
+	w.Wheel, err = wheel.Open(f, size, w.in.File, wheel.Options{Python: in.PythonVersion, Waive: waived, URL: w.in.URL, SHA256: w.in.SHA256})
 	if err != nil {
 		return err
 	}
@@ -114,7 +113,7 @@ func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, e
 			return nil, err
 		}
 		for _, f := range installed {
-			if name := topModule(in.site(), f.Path); stdlib[name] && !w.waived(in, wheel.RuleStdlib) {
+			if name := topModule(in.site(), f.Path); stdlib[name] && !w.Waived(wheel.RuleStdlib, f.Path) {
 				return nil, fmt.Errorf("%s: %q has the name of a module of the standard library (rule %s, which a recipe can waive): %w", w.File, f.Path, wheel.RuleStdlib, bundle.ErrInvalid)
 			}
 			e := w.entry(f)
@@ -135,6 +134,10 @@ func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, e
 			}
 		}
 	}
+	for _, w := range wheels {
+		w.noteWaivers(in)
+	}
+	in.noteUnused()
 	if err := rewriteRecords(in, wheels, owners); err != nil {
 		return nil, err
 	}
@@ -193,9 +196,14 @@ func (w openWheel) entry(f wheel.File) plannedFile {
 	}
 }
 
-// waived reports whether a rule does not count for the wheel.
-func (w openWheel) waived(in *Input, rule string) bool {
-	return slices.ContainsFunc(in.decided(DecisionWaive, w.Name), func(d bundle.Decision) bool { return d.Rule == rule })
+// noteWaivers marks the waivers that the wheel made use of.
+func (w openWheel) noteWaivers(in *Input) {
+	used := w.Used()
+	for _, d := range in.decided(DecisionWaive, w.Name) {
+		if slices.Contains(used, wheel.Waiver{Rule: d.Rule, Path: d.Path}) {
+			in.used[d] = true
+		}
+	}
 }
 
 // standardModules returns the top-level names of the standard library.
@@ -230,19 +238,12 @@ func topModule(dir, p string) string {
 }
 
 // winner returns which of two packages the recipe lets have a path, or "".
-// Paths of decisions are relative to site-packages or to the root: a file, a
-// directory with a trailing slash, or a pattern.
 func winner(in *Input, p, a, b string) string {
-	module := strings.TrimPrefix(p, in.site()+"/")
 	for _, d := range in.decided(DecisionWinner, "") {
 		name := wheel.Normalize(d.Package)
-		if name != a && name != b {
-			continue
-		}
-		for _, c := range []string{p, module} {
-			if c == d.Path || strings.HasSuffix(d.Path, "/") && strings.HasPrefix(c, d.Path) || doublestar.MatchUnvalidated(d.Path, c) {
-				return name
-			}
+		if (name == a || name == b) && wheel.Covers(d.Path, in.site(), p) {
+			in.used[d] = true
+			return name
 		}
 	}
 	return ""

@@ -37,6 +37,7 @@ type Plan struct {
 
 	in     Input
 	wheels []*os.File
+	unlock func() error // of the cache
 }
 
 // Layer is one layer as planned.
@@ -79,6 +80,9 @@ func NewPlan(ctx context.Context, in Input) (plan *Plan, err error) {
 			err = errors.Join(err, p.Close())
 		}
 	}()
+	if p.unlock, err = lockCache(ctx, in.CacheDir); err != nil {
+		return nil, err
+	}
 	wheels, err := p.openWheels(ctx)
 	if err != nil {
 		return nil, err
@@ -96,13 +100,17 @@ func NewPlan(ctx context.Context, in Input) (plan *Plan, err error) {
 	return p, p.addMetadata()
 }
 
-// Close closes the wheel files. A plan cannot be built after it.
+// Close closes the wheel files and lets go of the cache. A plan cannot be built after it.
 func (p *Plan) Close() error {
 	errs := make([]error, 0, len(p.wheels))
 	for _, f := range p.wheels {
 		errs = append(errs, f.Close())
 	}
 	p.wheels = nil
+	if p.unlock != nil {
+		errs = append(errs, p.unlock())
+		p.unlock = nil
+	}
 	return errors.Join(errs...)
 }
 

@@ -80,7 +80,7 @@ type Wheels struct {
 
 // Winner names the package whose bytes count under Path when several own it.
 type Winner struct {
-	Path    string `yaml:"path"` // a file, or a directory with a final slash
+	Path    string `yaml:"path"` // a file, a directory with a final slash, or a pattern; below site-packages or the root
 	Package string `yaml:"package"`
 	Reason  string `yaml:"reason"`
 }
@@ -89,7 +89,7 @@ type Winner struct {
 type Waiver struct {
 	Package string `yaml:"package"`
 	Rule    string `yaml:"rule"`
-	Path    string `yaml:"path"` // "" = all its files
+	Path    string `yaml:"path"` // as in Winner; "" = all its files
 	Reason  string `yaml:"reason"`
 }
 

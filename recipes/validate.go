@@ -160,6 +160,9 @@ func (c *checker) wheels(w Wheels) {
 		f := fmt.Sprintf("wheels.waive[%d]", i)
 		c.decision(f, d.Package, d.Reason)
 		c.need(f+".rule", d.Rule)
+		if d.Path != "" {
+			c.file(f+".path", strings.TrimSuffix(d.Path, "/"))
+		}
 	}
 	for i, d := range w.Exclude {
 		c.decision(fmt.Sprintf("wheels.exclude[%d]", i), d.Package, d.Reason)

@@ -85,7 +85,7 @@ func TestNoUV(t *testing.T) {
 		"not allowed": {LookPath: lookOnly("python3"), Runner: &installer{}},
 	} {
 		_, err := f.Find(t.Context())
-		if !errors.Is(err, lock.ErrNoUV) || !strings.Contains(err.Error(), "not on PATH")  {
+		if !errors.Is(err, lock.ErrNoUV) || !strings.Contains(err.Error(), "not on PATH") {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -208,16 +208,21 @@ wheels: ` + wheels + "\n"} {
 
 func TestResolve(t *testing.T) {
 	t.Parallel()
-	r := demo(t, "a\ndirect @ https://releases.example/direct-3-py3-none-any.whl\n", `{exclude: [{package: unwanted, reason: "not needed"}]}`)
+	r := demo(t, "a\ndirect @ https://releases.example/direct-3-py3-none-any.whl\n", `{exclude: [{package: unwanted, reason: "not needed"}, {package: misspelt, reason: "not needed"}]}`)
 	rt := r.Targets[0]
 	tg, err := lock.ForTarget(rt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fake := &fakeUV{output: strings.NewReplacer("AAA", sumA, "BBB", sumB).Replace(uvOutput)}
-	l, err := lock.Resolve(t.Context(), lock.UV{Path: "uv", Runner: fake}, r, tg, lock.ResolveOptions{})
+	var notes []string
+	note := func(e bundle.Event) { notes = append(notes, e.Reason) }
+	l, err := lock.Resolve(t.Context(), lock.UV{Path: "uv", Runner: fake}, r, tg, lock.ResolveOptions{Events: note})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"wheels.exclude (misspelt) matched nothing on darwin/arm64"}, notes); diff != "" {
+		t.Error(diff)
 	}
 	call := fake.calls[0]
 	if !slices.Contains(call.Env, "MACOSX_DEPLOYMENT_TARGET=15.0") || !slices.Contains(call.Env, "UV_PYTHON_DOWNLOADS=never") {

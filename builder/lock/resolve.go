@@ -175,6 +175,7 @@ func ownWheel(t *target.Target, file, url, sum string) (Wheel, error) {
 type ResolveOptions struct {
 	Current *Lock    // its versions are kept if they still fit; nil = newest of all
 	Update  []string // packages to bring up to date although Current has them
+	Events  bundle.EventFunc
 }
 
 // Resolve asks uv for the closure of the recipe's requirements on a target and
@@ -197,6 +198,11 @@ func Resolve(ctx context.Context, uv UV, r *recipes.Recipe, t *target.Target, o 
 	}
 	if err != nil {
 		return nil, fmt.Errorf("recipe %s, %s: %w", r.Name, t, err)
+	}
+	for _, name := range excluded(r) {
+		if !slices.ContainsFunc(found.Packages, func(p Package) bool { return p.Name == name }) {
+			o.Events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("wheels.exclude (%s) matched nothing on %s", name, t.Platform())})
+		}
 	}
 	wheels, err := found.selectExcept(t, excluded(r))
 	if err != nil {

@@ -174,6 +174,9 @@ func (w *Wheel) spread() error {
 		w.files = append(w.files, w.made("bin/"+name, script, bundle.ModeExecutable))
 	}
 	w.files = append(w.files, w.made(w.MetadataDir()+"/INSTALLER", []byte(installer), bundle.ModeFile))
+	if w.origin != nil {
+		w.files = append(w.files, w.made(w.MetadataDir()+"/direct_url.json", w.origin, bundle.ModeFile))
+	}
 	seen := map[string]bool{w.MetadataDir() + "/RECORD": true}
 	for _, f := range w.files {
 		if seen[f.Path] {
@@ -269,7 +272,7 @@ func (w *Wheel) checkPlace(p string) (skip bool, err error) {
 	switch rule := broken(module, inSite); {
 	case rule == "":
 		return false, nil
-	case !w.waived(rule):
+	case !w.Waived(rule, p):
 		return false, invalid("refused by rule %s, which a recipe can waive", rule)
 	default:
 		return rule == RulePycache && strings.Contains(folded, "__pycache__/"), nil

@@ -64,7 +64,9 @@ const installer = "metalpack\n"
 // Options says how a wheel is read. The zero value is useful.
 type Options struct {
 	Python string   // major.minor of the interpreter; "" = 3.12
-	Waive  []string // rules that do not count for this wheel
+	Waive  []Waiver // rules that do not count for this wheel
+	URL    string   // where it comes from if it is on no index: written as direct_url.json
+	SHA256 string   // of the wheel, hex; with URL
 }
 
 // Wheel is an opened wheel.
@@ -74,7 +76,9 @@ type Wheel struct {
 	Version string // as in METADATA
 
 	python   string
-	waive    []string
+	waivers  []Waiver
+	used     []bool // of waivers: something broke the rule
+	origin   []byte // direct_url.json; nil = none
 	arch     *archive
 	distInfo string // the one top-level *.dist-info directory
 	rows     map[string]row
@@ -97,21 +101,23 @@ type File struct {
 // long as the wheel is used. Errors wrap [bundle.ErrInvalid] or
 // [bundle.ErrMismatch], or are those of r.
 func Open(r io.ReaderAt, size int64, file string, o Options) (*Wheel, error) {
-	w := &Wheel{File: file, python: o.Python, waive: o.Waive}
+	w := &Wheel{File: file, python: o.Python, waivers: o.Waive, used: make([]bool, len(o.Waive))}
 	if w.python == "" {
 		w.python = "3.12"
 	}
-	if err := w.open(r, size); err != nil {
+	var err error
+	if w.origin, err = directURL(o.URL, o.SHA256); err == nil {
+		err = w.open(r, size)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return w, nil
 }
 
 func (w *Wheel) open(r io.ReaderAt, size int64) error {
-	for _, rule := range w.waive {
-		if !slices.Contains(Rules(), rule) {
-			return invalid("waived rule %q is not among %s", rule, strings.Join(Rules(), ", "))
-		}
+	if err := w.checkWaivers(); err != nil {
+		return err
 	}
 	name, ver, err := splitFileName(w.File)
 	if err != nil {
@@ -131,9 +137,6 @@ func (w *Wheel) open(r io.ReaderAt, size int64) error {
 	}
 	return w.spread()
 }
-
-// waived reports whether a rule does not count for this wheel.
-func (w *Wheel) waived(rule string) bool { return slices.Contains(w.waive, rule) }
 
 // site is where modules go, relative to the root.
 func (w *Wheel) site() string { return "lib/python" + w.python + "/site-packages" }
@@ -204,19 +207,22 @@ func (w *Wheel) readRecord() error {
 			return err
 		}
 	}
-	if listed != len(w.rows) && !w.waived(RuleRecord) {
+	if listed != len(w.rows) {
 		return w.missing()
 	}
 	return nil
 }
 
-// missing names a row that has no file.
+// missing names a row that has no file, unless all of them are waived.
 func (w *Wheel) missing() error {
 	var names []string
 	for name := range w.rows {
-		if _, ok := w.find(name); !ok {
+		if _, ok := w.find(name); !ok && !w.Waived(RuleRecord, name) {
 			names = append(names, name)
 		}
+	}
+	if len(names) == 0 {
+		return nil
 	}
 	slices.Sort(names)
 	return invalid("lists %q, which is not in the wheel (%d such rows)", names[0], len(names))
@@ -225,8 +231,11 @@ func (w *Wheel) missing() error {
 // checkRow holds one member against its row. With the rule waived the row is
 // made from the member.
 func (w *Wheel) checkRow(m member, r row, ok bool) error {
-	if w.waived(RuleRecord) {
+	if i := w.waiver(RuleRecord, m.name); i >= 0 {
 		sum, err := w.hash(m)
+		if !ok || r.sum != sum || r.size >= 0 && r.size != m.size {
+			w.used[i] = true
+		}
 		w.rows[m.name] = row{sum: sum, size: m.size}
 		return err
 	}

@@ -24,7 +24,11 @@ import (
 const site = "lib/python3.12/site-packages/"
 
 func open(data []byte, file string, waive ...string) (*Wheel, error) {
-	return Open(bytes.NewReader(data), int64(len(data)), file, Options{Waive: waive})
+	var o Options
+	for _, rule := range waive {
+		o.Waive = append(o.Waive, Waiver{Rule: rule})
+	}
+	return Open(bytes.NewReader(data), int64(len(data)), file, o)
 }
 
 // read opens every file and checks it against what the plan says.

@@ -91,7 +91,7 @@ func (a *app) lockTarget(ctx context.Context, uv lock.UV, r *recipes.Recipe, t r
 	if err != nil {
 		return row, err
 	}
-	ro := lock.ResolveOptions{Update: o.update}
+	ro := lock.ResolveOptions{Update: o.update, Events: a.events()}
 	old, oldBytes, err := lock.Read(r, t)
 	if err == nil && !o.upgrade {
 		ro.Current = old

@@ -1,0 +1,125 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/filelock"
+)
+
+// tempSuffix ends the name of a file in the cache that is being written.
+const tempSuffix = ".tmp"
+
+// lockCache takes the lock that builds in one cache share. One that finds it
+// free clears what killed builds left.
+func lockCache(ctx context.Context, dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	return filelock.Shared(ctx, dir, os.O_RDONLY, func() error { return sweep(dir) })
+}
+
+// sweep removes unfinished files where blobs and interpreters lie.
+func sweep(dir string) error {
+	root := os.DirFS(dir)
+	for _, pattern := range []string{"interpreters/*", "layers/*/*"} {
+		names, err := fs.Glob(root, pattern)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			base := path.Base(name)
+			if !strings.HasSuffix(base, tempSuffix) && !strings.HasPrefix(base, ".") {
+				continue
+			}
+			if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cached looks for a blob in the cache. Its size is compared; its bytes are
+// checked by whoever reads them, see [DamagedError].
+func cached(dir string, c codec) (blob, digest.Digest, bool) {
+	var r blobRecord
+	data, err := os.ReadFile(filepath.Join(dir, c.label+".json"))
+	if err != nil || bundle.DecodeStrict(data, &r) != nil || bundle.CheckDigest(r.DiffID) != nil || bundle.CheckDigest(r.Digest) != nil {
+		return blob{}, "", false
+	}
+	file := filepath.Join(dir, c.label)
+	info, err := os.Stat(file)
+	if err != nil || !info.Mode().IsRegular() || info.Size() != r.Size {
+		return blob{}, "", false
+	}
+	return blob{file, bundle.Descriptor{MediaType: c.mediaType, Digest: r.Digest, Size: r.Size}}, r.DiffID, true
+}
+
+// DamagedError says that a layer in the cache is not what was written there. It
+// is there no more: the next build makes it anew.
+type DamagedError struct {
+	Path string // where it lay
+	Err  error  // wraps [bundle.ErrMismatch]
+}
+
+// Error names the file.
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("layer in the build cache (%s) was damaged and has been removed: %v", e.Path, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *DamagedError) Hint() string { return "build again: only that layer is made anew" }
+
+// open reads a blob from its beginning, verified, or from an offset as it is.
+func (b blob) open(offset int64) (_ io.ReadCloser, err error) {
+	f, err := os.Open(b.path)
+	if err != nil {
+		return nil, err
+	}
+	if offset > 0 {
+		if _, err := f.Seek(offset, io.SeekStart); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		return f, nil
+	}
+	return &blobReader{Verifier: bundle.NewVerifier(f, b.desc), Closer: f, path: b.path}, nil
+}
+
+// blobReader drops a blob that turns out to be wrong.
+type blobReader struct {
+	*bundle.Verifier
+	io.Closer
+	path string
+}
+
+// Read implements io.Reader.
+func (r *blobReader) Read(p []byte) (int, error) {
+	n, err := r.Verifier.Read(p)
+	if errors.Is(err, bundle.ErrMismatch) {
+		// The record first: without it the blob counts for nothing.
+		for _, name := range []string{r.path + ".json", r.path} {
+			if rerr := os.Remove(name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+				return n, errors.Join(err, rerr)
+			}
+		}
+		err = &DamagedError{Path: r.path, Err: err}
+	}
+	return n, err
+}
