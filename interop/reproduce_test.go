@@ -59,5 +59,10 @@ func (s *stage) build(t *testing.T, inputs string, around surroundings) string {
 		s.program("metalpack"), "build", "./recipe", "--platform", s.platform, "--offline",
 		"--find-links", s.inputs, "--cache", "cache", "-o", "oci:out:latest")
 	cmd.Dir, cmd.Env = dir, around.env
-	return digestOf(t, s.output(t, cmd))
+	digest := digestOf(t, s.output(t, cmd))
+	if built, err := os.ReadDir(filepath.Join(cache, "build")); err != nil || len(built) == 0 {
+		t.Errorf("no layers in the build's own cache, so none were made: %v", err)
+	}
+	t.Logf("index %s", digest)
+	return digest
 }
