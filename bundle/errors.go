@@ -16,6 +16,8 @@ var (
 	ErrUnauthorized = errors.New("not authorized")
 	// ErrUnreachable: no answer: connection refused, name unknown, timeout.
 	ErrUnreachable = errors.New("unreachable")
+	// ErrUnavailable: the registry answers that it cannot serve now (5xx, 429).
+	ErrUnavailable = errors.New("the registry cannot serve now")
 	// ErrUnsupportedHost: the artifact has nothing for this platform.
 	ErrUnsupportedHost = errors.New("this host is not supported")
 	// ErrInvalid: the bytes are what was declared but break a rule of the

@@ -30,6 +30,9 @@ func (r *Repository) fail(ctx context.Context, what string, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("%s: %w", subject, cause)
 	}
+	if realm, ok := errors.AsType[*RealmError](err); ok {
+		return fmt.Errorf("%s: %w", subject, realm)
+	}
 	if known(err) {
 		return fmt.Errorf("%s: %w", subject, err)
 	}
@@ -50,7 +53,7 @@ func (r *Repository) fail(ctx context.Context, what string, err error) error {
 
 // known reports whether an error has its sentinel already.
 func known(err error) bool {
-	for _, s := range []error{bundle.ErrMismatch, bundle.ErrInvalid, bundle.ErrNotFound, bundle.ErrUnauthorized, bundle.ErrUnreachable} {
+	for _, s := range []error{bundle.ErrMismatch, bundle.ErrInvalid, bundle.ErrNotFound, bundle.ErrUnauthorized, bundle.ErrUnreachable, bundle.ErrUnavailable} {
 		if errors.Is(err, s) {
 			return true
 		}
@@ -71,6 +74,9 @@ func answerError(a *errcode.ErrorResponse) error {
 		return fmt.Errorf("%w (%s)", bundle.ErrNotFound, detail)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%w (%s)", bundle.ErrUnauthorized, detail)
+	}
+	if a.StatusCode >= http.StatusInternalServerError || a.StatusCode == http.StatusTooManyRequests {
+		return fmt.Errorf("%w (%s)", bundle.ErrUnavailable, detail)
 	}
 	for _, e := range a.Errors {
 		if e.Code == errcode.ErrorCodeDigestInvalid || e.Code == errcode.ErrorCodeSizeInvalid {

@@ -68,6 +68,7 @@ func (e *Env) rows() []Row {
 		Row{Is: bundle.ErrUnauthorized, Code: ExitAuth, Hint: "log in with 'docker login REGISTRY', or name a repository that is public"},
 		Row{Is: bundle.ErrUnsupportedHost, Code: ExitUnsupported},
 		Row{Is: bundle.ErrUnreachable, Code: ExitError, Hint: "check the name, the network and HTTPS_PROXY; a registry without TLS needs --plain-http"},
+		Row{Is: bundle.ErrUnavailable, Code: ExitError, Hint: "try again later: what came and is right is kept"},
 		Row{Is: bundle.ErrNotFound, Code: ExitNotFound},
 	)
 }
