@@ -29,7 +29,7 @@ const maxCopy = 128 << 20
 const stagePrefix = ".stage-"
 
 // DamagedError says that a blob of the store is not what the manifest names.
-// It wraps the cause: [bundle.ErrMismatch] or [bundle.ErrNotFound].
+// It wraps [bundle.ErrMismatch], also for a blob that is gone, and the cause.
 type DamagedError struct {
 	Model string
 	Path  string // in the model
@@ -37,13 +37,25 @@ type DamagedError struct {
 	Err   error
 }
 
-// Error names the model, the file, the blob and the fix.
+// Error names the model, the file and the blob.
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("model %s: %s: blob %s is damaged; pull %s again to mend it: %v", e.Model, e.Path, e.Blob, e.Model, e.Err)
+	cause := e.Err.Error()
+	if !strings.Contains(cause, e.Blob) {
+		cause = e.Blob + ": " + cause
+	}
+	return fmt.Sprintf("model %s: %s is damaged in the store: blob %s", e.Model, e.Path, strings.TrimSuffix(cause, ": "+bundle.ErrMismatch.Error()))
+}
+
+// Hint is how to mend it.
+func (e *DamagedError) Hint() string {
+	if errors.Is(e.Err, bundle.ErrInvalid) { // no file: somebody put it there, so it is not replaced
+		return fmt.Sprintf("move %s away, then 'metalrun pull %s'", e.Blob, e.Model)
+	}
+	return fmt.Sprintf("'metalrun pull %s' mends it: only what is damaged is fetched", e.Model)
 }
 
 // Unwrap returns the cause.
-func (e *DamagedError) Unwrap() error { return e.Err }
+func (e *DamagedError) Unwrap() []error { return []error{e.Err, bundle.ErrMismatch} }
 
 // Materialize verifies every file of a model and returns a directory that an
 // engine can load: our own, with symlinks to the blobs of weights and

@@ -258,14 +258,15 @@ func TestDamagedBlobs(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := s.Materialize(t.Context(), m)
-			if _, ok := errors.AsType[*DamagedError](err); !ok {
+			damaged, ok := errors.AsType[*DamagedError](err)
+			if !ok {
 				t.Fatalf("got %v", err)
 			}
-			if (name == "truncated" || name == "zeroed") && !errors.Is(err, bundle.ErrMismatch) {
+			if !errors.Is(err, bundle.ErrMismatch) {
 				t.Errorf("%v does not wrap ErrMismatch", err)
 			}
-			for _, part := range []string{"docker.io/ai/x:latest", "model.safetensors", weightBlob(s, m), "pull"} {
-				if !strings.Contains(err.Error(), part) {
+			for _, part := range []string{"docker.io/ai/x:latest", "model.safetensors", weightBlob(s, m), "metalrun pull"} {
+				if !strings.Contains(err.Error()+damaged.Hint(), part) {
 					t.Errorf("%q is not in %q", part, err)
 				}
 			}
