@@ -37,7 +37,7 @@ type Result struct {
 // user called it. When that version is active already it checks the files'
 // names, sizes and modes and does no more. Errors are those of src;
 // [bundle.ErrUnsupportedHost], [bundle.ErrInvalid] and [bundle.ErrMismatch] for
-// an artifact that cannot be used; [verify.ErrProbe] when it does not work
+// an artifact that cannot be used; [ErrNotEnvironment]; [verify.ErrProbe] when it does not work
 // here; a [*SpaceError]; or ctx's cause. After an error the version that was
 // active is active.
 func (h *Home) Install(ctx context.Context, src bundle.Source, name, ref string, o InstallOptions) (res Result, err error) {

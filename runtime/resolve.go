@@ -5,8 +5,10 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -30,6 +32,9 @@ type artifact struct {
 	metadata map[string][]byte // files of the metadata layer
 	fetched  atomic.Int64      // bytes of blobs read
 }
+
+// ErrNotEnvironment says that the artifact is something else, perhaps a model.
+var ErrNotEnvironment = errors.New("not a metalpack environment")
 
 // resolve finds the manifest for host and reads the metadata layer.
 func resolve(ctx context.Context, src bundle.Source, name string, o InstallOptions) (*artifact, error) {
@@ -57,6 +62,11 @@ func resolve(ctx context.Context, src bundle.Source, name string, o InstallOptio
 	if a.manifest, err = bundle.ParseManifest(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", a.desc.Digest, err)
 	}
+	if !slices.ContainsFunc(a.manifest.Layers, func(l bundle.Descriptor) bool {
+		return l.Annotations[bundle.AnnotationLayer] == bundle.MetadataLayer
+	}) {
+		return nil, fmt.Errorf("manifest %s has no layer %q: %w: %w", a.desc.Digest, bundle.MetadataLayer, ErrNotEnvironment, bundle.ErrInvalid)
+	}
 	for _, l := range a.manifest.Layers {
 		layer := l.Annotations[bundle.AnnotationLayer]
 		if _, twice := a.layers[layer]; layer == "" || twice {
@@ -74,10 +84,7 @@ func resolve(ctx context.Context, src bundle.Source, name string, o InstallOptio
 
 // readMetadata fetches the metadata layer.
 func (a *artifact) readMetadata(ctx context.Context, o InstallOptions) (err error) {
-	desc, ok := a.layers[bundle.MetadataLayer]
-	if !ok {
-		return fmt.Errorf("manifest %s: no layer %q, so it is no metalpack environment: %w", a.desc.Digest, bundle.MetadataLayer, bundle.ErrInvalid)
-	}
+	desc := a.layers[bundle.MetadataLayer]
 	rc, err := a.open(ctx, desc, o.Events)
 	if err != nil {
 		return err

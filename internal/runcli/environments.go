@@ -65,7 +65,7 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 	}
 	res, err := home.Install(ctx, src, ref.Name(), ref.String(), runtime.InstallOptions{Host: runtime.HostPlatform(ctx), Events: a.events()})
 	if err != nil {
-		return err
+		return sourceError(ref, err)
 	}
 	v := res.Version
 	out := installed{

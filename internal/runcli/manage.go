@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/runtime"
 	"github.com/metalpack/metalpack/verify"
@@ -165,13 +166,18 @@ func (a *app) runVerify(ctx context.Context, env string, deep bool) error {
 	if err != nil {
 		return err
 	}
+	if report.Failures == nil {
+		report.Failures = []verify.Failure{} // an empty list in JSON, not null
+	}
 	out := verified{Environment: name, Version: v.ID, Files: report}
 	if err := report.Err(); err != nil {
-		return errors.Join(a.jsonOnly(out), fmt.Errorf("%s %s: %w", name, v.ID, err))
+		return errors.Join(a.jsonOnly(out), edge.WithHint(fmt.Errorf("%s %s: %w", name, v.ID, err),
+			"'metalrun install %s' repairs it: files that are right are kept, the others replaced", v.Reference))
 	}
 	out.Probes, err = verify.Probes(ctx, v.Dir, v.Env, runtime.HostPlatform(ctx), verify.ProbeOptions{Events: a.events()})
 	if err != nil {
-		return errors.Join(a.jsonOnly(out), fmt.Errorf("%s %s: %w", name, v.ID, err))
+		return errors.Join(a.jsonOnly(out), edge.WithHint(fmt.Errorf("%s %s: %w", name, v.ID, err),
+			"its files are as they should be; the probe's own words are above: did the system change? 'metalrun install' of another release switches"))
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s %s (%s): %d files, %s, are as they should be\n", name, v.Env.Release, v.ID, report.Checked, ui.Bytes(report.Bytes))
@@ -198,15 +204,28 @@ func (a *app) uninstallVerb() verb {
 			if err := wantArgs("uninstall", args); err != nil {
 				return err
 			}
-			home, name, err := a.home(env)
+			name, err := a.uninstall(ctx, env)
 			if err != nil {
-				return err
-			}
-			if err := home.Uninstall(ctx, name); err != nil {
 				return err
 			}
 			a.events()(bundle.Event{Kind: bundle.EventNote, Reason: "models are kept"})
 			return a.result(map[string]string{"removed": name}, name+" is removed\n")
 		},
 	}
+}
+
+// uninstall removes an environment and returns its name.
+func (a *app) uninstall(ctx context.Context, env string) (string, error) {
+	home, name, err := a.home(env)
+	if err == nil {
+		return name, home.Uninstall(ctx, name)
+	}
+	if env == "" || !errors.Is(err, bundle.ErrNotFound) {
+		return "", err
+	}
+	// Without a complete version: half removed, or not ours.
+	if home, err = runtime.OpenHome(a.env.Getenv); err != nil {
+		return "", err
+	}
+	return env, home.Uninstall(ctx, env)
 }

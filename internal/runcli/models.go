@@ -13,6 +13,7 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/modelstore"
 	"github.com/metalpack/metalpack/bundle/transports"
+	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/runtime"
 )
@@ -110,9 +111,22 @@ func (a *app) pull(ctx context.Context, word string) (_ modelstore.Model, err er
 	defer func() { err = errors.Join(err, closeSource()) }()
 	root, err := src.Resolve(ctx, ref.Name())
 	if err != nil {
-		return none, err
+		return none, sourceError(ref, err)
+	}
+	if root.MediaType == bundle.MediaTypeIndex {
+		return none, edge.WithHint(fmt.Errorf("%s is an index, want the manifest of a model: %w", ref, bundle.ErrInvalid),
+			"if it is an environment: 'metalrun install %s'", ref)
 	}
 	return store.Pull(ctx, src, root, storeName(ref), a.events())
+}
+
+// sourceError adds to the error of a registry that does not have what ref names
+// what the user can look at.
+func sourceError(ref bundle.Reference, err error) error {
+	if ref.Transport != bundle.TransportDocker || !errors.Is(err, bundle.ErrNotFound) {
+		return err
+	}
+	return edge.WithHint(err, "check the spelling of %s; some registries say this of what is private: then 'docker login %s'", ref, ref.Registry)
 }
 
 // storeName is the name a model gets in the store: that of its registry, or,

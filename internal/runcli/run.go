@@ -67,11 +67,11 @@ func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err erro
 			return err
 		}
 		o.addr = "127.0.0.1:0"
-		ep, err := a.startEndpoint(ctx, o.serveOptions)
-		if err != nil {
+		var ep *endpoint
+		if ep, err = a.startEndpoint(ctx, o.serveOptions); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, ep.close(ctx)) }()
+		defer func() { err = errors.Join(ep.witness.instead(err), ep.close(ctx)) }()
 		o.endpoint = ep.url
 	}
 	c := &chat{app: a, endpoint: strings.TrimSuffix(o.endpoint, "/"), model: args[0], maxTokens: o.maxTokens}
@@ -119,8 +119,14 @@ func (c *chat) loop(ctx context.Context) error {
 	lines := bufio.NewScanner(c.app.env.Stdin)
 	lines.Buffer(nil, maxAnswerLine)
 	for lines.Scan() && strings.TrimSpace(lines.Text()) != "" {
-		if _, err := c.ask(ctx, lines.Text()); err != nil {
+		answer, err := c.ask(ctx, lines.Text())
+		if err != nil {
 			return err
+		}
+		if c.app.json { // one line per turn
+			if err := json.NewEncoder(c.app.env.Stdout).Encode(map[string]string{"model": c.model, "answer": answer}); err != nil {
+				return err
+			}
 		}
 	}
 	return lines.Err()
@@ -166,7 +172,7 @@ func answerError(res *http.Response) error {
 		return fmt.Errorf("the server answered %s", res.Status)
 	}
 	if res.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("%s: %w", e.Error.Message, bundle.ErrNotFound)
+		return edge.Errorf(bundle.ErrNotFound, "%s", e.Error.Message)
 	}
 	return errors.New(e.Error.Message)
 }

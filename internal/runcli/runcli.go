@@ -98,7 +98,7 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 			return a.print(v.help(fs))
 		}
 		if err != nil {
-			return edge.Usagef("%s: %v", v.name, err)
+			return v.usage(edge.Usagef("%s: %v", v.name, err))
 		}
 		rest := fs.Args()
 		if len(rest) == 0 {
@@ -110,7 +110,15 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 		}
 		words, args = append(words, rest[0]), rest[1:]
 	}
-	return v.run(ctx, words)
+	return v.usage(v.run(ctx, words))
+}
+
+// usage has an error in how v was called name v's own help.
+func (v verb) usage(err error) error {
+	if !errors.Is(err, edge.ErrUsage) {
+		return err
+	}
+	return edge.WithHint(err, "see 'metalrun %s --help'", v.name)
 }
 
 // help is the program's own help.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -98,6 +99,7 @@ type endpoint struct {
 	store   *modelstore.Store
 	server  *http.Server
 	manager *proxy.Manager
+	witness *witness
 	failed  chan error
 }
 
@@ -131,9 +133,10 @@ func (a *app) startEndpoint(ctx context.Context, o serveOptions) (*endpoint, err
 	ep.manager = proxy.NewManager(proxy.ManagerConfig{
 		Engine: profile, VersionDir: version.Dir, Profile: version.Env.Launch[profile], Resolve: resolver(store), LogDir: logs, Events: a.events(),
 	})
+	ep.witness = &witness{Backends: ep.manager}
 	ep.server = &http.Server{
 		Handler: proxy.New(proxy.Options{
-			Models: proxy.ModelsFunc(lister(store)), Backends: ep.manager,
+			Models: proxy.ModelsFunc(lister(store)), Backends: ep.witness,
 			Endpoints: version.Env.Launch[profile].Endpoints, AllowHosts: o.allowHosts,
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -144,6 +147,34 @@ func (a *app) startEndpoint(ctx context.Context, o serveOptions) (*endpoint, err
 		}
 	}()
 	return ep, nil
+}
+
+// witness remembers why the last request got no engine: a command that asks
+// its own endpoint tells the user more than the answer can.
+type witness struct {
+	proxy.Backends
+
+	mu  sync.Mutex
+	err error
+}
+
+// Acquire implements proxy.Backends.
+func (w *witness) Acquire(ctx context.Context, id string) (*proxy.Lease, error) {
+	lease, err := w.Backends.Acquire(ctx, id)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err = err
+	return lease, err
+}
+
+// instead returns what err, the answer to a request, was about.
+func (w *witness) instead(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil && w.err != nil {
+		return w.err
+	}
+	return err
 }
 
 // close ends the engine, then the endpoint, also when ctx has ended: the

@@ -1,0 +1,99 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runcli
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/metalpack/metalpack/internal/edge"
+)
+
+// result is what a run of the program left.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// command runs the command line with a home of its own.
+func command(t *testing.T, args ...string) result {
+	t.Helper()
+	var out, msg bytes.Buffer
+	home := t.TempDir()
+	getenv := func(name string) string {
+		if name == "HOME" {
+			return home
+		}
+		return ""
+	}
+	code := Main(t.Context(), &edge.Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &msg, Getenv: getenv})
+	return result{code, out.String(), msg.String()}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	program := command(t, "--help")
+	for _, v := range (&app{}).verbs() {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			if !strings.Contains(program.stdout, "\n  "+v.name+" ") {
+				t.Errorf("the program's help does not list %s", v.name)
+			}
+			r := command(t, v.name, "--help")
+			if r.code != 0 || r.stderr != "" {
+				t.Errorf("exit code %d, stderr %q", r.code, r.stderr)
+			}
+			for _, want := range []string{v.short, "Usage:\n  metalrun " + v.name, "Example:\n  metalrun " + v.name, "-json", "EXIT STATUS\n"} {
+				if !strings.Contains(r.stdout, want) {
+					t.Errorf("no %q in %s", want, r.stdout)
+				}
+			}
+			for _, same := range [][]string{{"help", v.name}, {v.name, "-h"}} {
+				if other := command(t, same...); other != r {
+					t.Errorf("%q says %q", same, other.stdout)
+				}
+			}
+			if r := command(t, v.name, "--no-such-flag"); r.code != edge.ExitUsage || !strings.Contains(r.stderr, "hint: see 'metalrun "+v.name+" --help'") {
+				t.Errorf("an unknown flag: exit code %d, stderr %q", r.code, r.stderr)
+			}
+		})
+	}
+}
+
+func TestProgramHelp(t *testing.T) {
+	t.Parallel()
+	want := command(t)
+	for _, args := range [][]string{{"help"}, {"-h"}, {"--help"}} {
+		if got := command(t, args...); got != want {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	if want.code != 0 || !strings.Contains(want.stdout, "\nExample:\n") || !strings.Contains(want.stdout, "EXIT STATUS\n") {
+		t.Errorf("got %+v", want)
+	}
+}
+
+// TestJSON: under --json stdout is one JSON document, whatever happens.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	for _, v := range (&app{}).verbs() {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			r := command(t, v.name, "--json", "one", "two", "three")
+			var e struct {
+				Error    string   `json:"error"`
+				Hints    []string `json:"hints"`
+				ExitCode int      `json:"exitCode"`
+			}
+			if err := json.Unmarshal([]byte(r.stdout), &e); err != nil {
+				t.Fatalf("stdout %q: %v", r.stdout, err)
+			}
+			if r.code != edge.ExitUsage || e.ExitCode != r.code || e.Error == "" || len(e.Hints) != 1 {
+				t.Errorf("exit code %d, %+v", r.code, e)
+			}
+		})
+	}
+}
