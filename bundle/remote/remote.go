@@ -17,7 +17,8 @@
 // # Promises
 //
 // Credentials come from the docker configuration, are looked up by exact host
-// and never cross an origin. At most five redirects are followed, none from
+// and never cross an origin; a token server on a private or local address is
+// asked only if the registry lies there too ([RealmError]). At most five redirects are followed, none from
 // https to http. Manifests are verified before they are returned; blobs are
 // not, because their readers verify them ([bundle.NewVerifier]); what is
 // pushed is verified before its last byte leaves. Errors name the host and
@@ -66,6 +67,7 @@ type Options struct {
 	Events       bundle.EventFunc // retries; nil = none
 	Client       *http.Client     // its Transport carries all requests; nil = our own
 	Retries      int              // after the first try; 0 = [DefaultRetries], -1 = none
+	AllowRealms  []string         // hosts of token servers that may be private although the registry is not
 	StallTimeout time.Duration    // silence after which a connection is given up; 0 = [DefaultStallTimeout]
 
 	// Credentials is where passwords and tokens come from; nil = the docker
@@ -153,14 +155,20 @@ func withDefaults(o Options) Options {
 func authClient(o Options, base http.RoundTripper, store credentials.Store, cache auth.Cache, loopback bool) *auth.Client {
 	c := &auth.Client{
 		Client: &http.Client{
-			Transport:     &retryTransport{base: base, retries: o.Retries, wait: o.Wait, events: o.Events},
+			Transport: &realmGuard{
+				base:    &retryTransport{base: base, retries: o.Retries, wait: o.Wait, events: o.Events},
+				allowed: o.AllowRealms,
+			},
 			CheckRedirect: checkRedirect,
 		},
 		Credential: credentials.Credential(store),
 		Cache:      cache,
 	}
 	c.SetUserAgent(o.UserAgent)
-	if loopback {
+	switch {
+	case len(o.AllowRealms) > 0:
+		c.BlockedRealmPrefixes = []netip.Prefix{} // realmGuard knows which; the library has no list of hosts
+	case loopback:
 		// A registry on this machine may have its token server here too.
 		c.BlockedRealmPrefixes = slices.DeleteFunc(auth.DefaultBlockedRealmPrefixes(), func(p netip.Prefix) bool {
 			return p.Addr().IsLoopback()

@@ -33,6 +33,8 @@ type app struct {
 	plainHTTP bool
 	caFile    string
 	cacheDir  string
+
+	allowRealms []string
 }
 
 // Main runs the command line in env and returns the exit code.
@@ -75,6 +77,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.progress, "progress", "plain", "progress on stderr: plain, quiet or json")
 	f.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
 	f.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
+	f.StringArrayVar(&a.allowRealms, "allow-realm", nil, "host that may take logins although its address is private and the registry's is not; may be repeated")
 	f.StringVar(&a.cacheDir, "cache", "", "cache directory (default: metalpack in the user cache directory)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return edge.Usagef("%v", err) })
 	root.SetHelpTemplate(`{{with (or .Long .Short)}}{{.}}
@@ -144,7 +147,7 @@ func (a *app) note(format string, args ...any) {
 
 // remote returns how registries are spoken to.
 func (a *app) remote() remote.Options {
-	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, Events: a.events()}
+	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.events()}
 }
 
 // result prints v as JSON under --json, else text.

@@ -29,6 +29,8 @@ type app struct {
 	progress  string
 	plainHTTP bool
 	caFile    string
+
+	allowRealms []string
 }
 
 // verb is one command.
@@ -88,6 +90,10 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 	fs.StringVar(&a.progress, "progress", "plain", "progress on stderr: plain, quiet or json")
 	fs.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
 	fs.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
+	fs.Func("allow-realm", "`host` that may take logins although its address is private and the registry's is not; may be repeated", func(host string) error {
+		a.allowRealms = append(a.allowRealms, host)
+		return nil
+	})
 	if v.flags != nil {
 		v.flags(fs)
 	}
@@ -176,7 +182,7 @@ func (a *app) note(format string, args ...any) {
 
 // remote returns how registries are spoken to.
 func (a *app) remote() remote.Options {
-	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, Events: a.events()}
+	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.events()}
 }
 
 // result prints v as JSON under --json, else text.
