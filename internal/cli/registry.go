@@ -5,10 +5,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -50,14 +52,23 @@ func (a *app) runRegistryServe(ctx context.Context, o registryServeOptions) erro
 		}
 		o.dir = filepath.Join(base, "metalpack", "registry")
 	}
+	if _, _, err := net.SplitHostPort(o.addr); err != nil {
+		return edge.Usagef("registry serve: --addr %q: want host:port, like 127.0.0.1:5000", o.addr)
+	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", o.addr)
-	if err != nil {
+	if errors.Is(err, syscall.EADDRINUSE) {
 		return edge.WithHint(fmt.Errorf("registry: %w", err), "another program has the port: pass --addr 127.0.0.1:0 for a free one")
+	}
+	if err != nil {
+		return fmt.Errorf("registry: %w", err)
 	}
 	if _, err := fmt.Fprintf(a.env.Stdout, "http://%s\n", ln.Addr()); err != nil {
 		return err
 	}
 	a.note("registry on %s, content in %s; Ctrl-C stops it", ln.Addr(), o.dir)
-	return registry.Serve(ctx, ln, o.dir)
+	if err := registry.Serve(ctx, ln, o.dir); err != nil {
+		return err
+	}
+	return context.Cause(ctx) // it serves until it is interrupted
 }
