@@ -29,7 +29,7 @@ type command = func(*testscript.TestScript, bool, []string)
 // withPack adds the commands that scripts of metalpack have:
 //
 //	archive DIR OS/ARCH [sha256=WORD]    put a small interpreter for a machine beside a recipe, and its sha256 into it
-//	edit FILE OLD NEW                    replace a text that is there
+//	edit FILE OLD NEW                    replace a text that is there; \n in NEW is a line end
 //	path DIR…                            PATH becomes the programs under test and these directories
 //	asked METHOD PART                    wait until the registry saw such a request; ! = it never did
 //	appears GLOB                         wait until a file of that name is there
@@ -66,7 +66,7 @@ func cmdEdit(ts *testscript.TestScript, _ bool, args []string) {
 	if !strings.Contains(old, args[1]) {
 		ts.Fatalf("%s has no %q", args[0], args[1])
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(old, args[1], args[2])), 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(old, args[1], strings.ReplaceAll(args[2], `\n`, "\n"))), 0o644))
 }
 
 func cmdPath(ts *testscript.TestScript, _ bool, args []string) {
