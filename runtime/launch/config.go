@@ -37,7 +37,7 @@ type Config struct {
 	Profile    bundle.Profile   // how to serve
 	ModelDir   string           // directory with config.json and weights
 	Names      []string         // names the model is served under; none = the model's directory
-	LogPath    string           // replaced; the engine's stdout and stderr
+	LogPath    string           // the engine's stdout and stderr; what is there is kept as LogPath + [PreviousLog]
 	ScratchDir string           // parent of the private directories; "" = os.TempDir. Keep it short: sockets lie below
 	Grace      time.Duration    // between TERM and KILL; 0 = DefaultGrace
 	Quiet      time.Duration    // how long a starting engine may be silent after a traceback; 0 = DefaultQuiet

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,6 +23,9 @@ import (
 
 // loopback is the only address a server listens on: the proxy is its door.
 const loopback = "127.0.0.1"
+
+// PreviousLog is appended to the name of the log of the engine before.
+const PreviousLog = ".1"
 
 // portAttempts is how often a port that was free and then was not is replaced.
 const portAttempts = 3
@@ -130,7 +134,10 @@ func (s *Server) spawn(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Dir(s.cfg.LogPath), 0o700); err != nil {
 		return err
 	}
-	if s.log, err = os.OpenFile(s.cfg.LogPath, os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
+	if err := os.Rename(s.cfg.LogPath, s.cfg.LogPath+PreviousLog); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if s.log, err = os.OpenFile(s.cfg.LogPath, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
 		return err
 	}
 	s.watch = &watcher{file: s.log, profile: s.cfg.Profile, grown: time.Now()}
@@ -230,7 +237,7 @@ func (s *Server) waitReady(ctx context.Context) error {
 			return s.judge(ctx, err)
 		case <-tick.C:
 		}
-		found, err := s.watch.poll()
+		found, err := s.poll()
 		if err != nil {
 			return err
 		}
@@ -246,6 +253,17 @@ func (s *Server) waitReady(ctx context.Context) error {
 	}
 }
 
+// poll reads the log. One that is closed means that the engine ended just now,
+// and why it did says more.
+func (s *Server) poll() (finding, error) {
+	found, err := s.watch.poll()
+	if errors.Is(err, os.ErrClosed) {
+		<-s.done
+		return found, s.Err()
+	}
+	return found, err
+}
+
 // judge turns the prober's answer into the result of the start.
 func (s *Server) judge(ctx context.Context, answer error) error {
 	select {
@@ -253,7 +271,7 @@ func (s *Server) judge(ctx context.Context, answer error) error {
 		return s.Err()
 	default:
 	}
-	found, err := s.watch.poll()
+	found, err := s.poll()
 	switch {
 	case err != nil:
 		return err

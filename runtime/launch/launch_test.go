@@ -189,3 +189,25 @@ func TestNoInterpreter(t *testing.T) {
 	}
 	empty(t, cfg.ScratchDir)
 }
+
+// The log of the engine before is kept: it may say why this one was started.
+func TestPreviousLog(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, launchtest.Dies)
+	if err := os.WriteFile(cfg.LogPath, []byte("the one before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := launch.Start(t.Context(), cfg); !errors.Is(err, launch.ErrExited) {
+		t.Fatalf("got %v", err)
+	}
+	before, err := os.ReadFile(cfg.LogPath + launch.PreviousLog)
+	if err != nil || string(before) != "the one before" {
+		t.Errorf("%q, %v", before, err)
+	}
+	now, err := os.ReadFile(cfg.LogPath)
+	if err != nil || !strings.Contains(string(now), "FileNotFoundError") || strings.Contains(string(now), "before") {
+		t.Errorf("%q, %v", now, err)
+	}
+	// What the engine saw of the user, and what it could write to, is gone.
+	empty(t, cfg.ScratchDir)
+}

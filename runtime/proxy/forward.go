@@ -12,7 +12,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 )
 
 // Caps of what is read from an engine.
@@ -22,14 +24,16 @@ const (
 	maxError  = 1 << 20
 )
 
+// writeTimeout is how long a client may leave a stream unread: an engine that
+// waits for it serves nobody else.
+const writeTimeout = 2 * time.Minute
+
 // forward sends one request to an engine and its answer back.
 func (h *handler) forward(w http.ResponseWriter, r *http.Request, path string) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.opts.MaxBody))
+	body, err := h.read(w, r)
 	if err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			newError(http.StatusRequestEntityTooLarge, "", "request_too_large", fmt.Sprintf("the request is larger than %d bytes", h.opts.MaxBody)).write(w)
-		}
-		return // or the client is gone
+		engineError(err).write(w)
+		return
 	}
 	req, err := parseRequest(body)
 	if err != nil {
@@ -63,6 +67,27 @@ func (h *handler) forward(w http.ResponseWriter, r *http.Request, path string) {
 	}
 	defer func() { _ = resp.Body.Close() }() // only read
 	h.answer(ctx, w, resp, exchange{lease: lease, asked: asked, path: path})
+}
+
+// read reads the body of a request, of a bounded size in a bounded time.
+func (h *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(h.opts.BodyTimeout)) // not with a writer that is no connection
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.opts.MaxBody))
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == nil:
+		// Else the server, which listens for the client's end, would take
+		// the deadline for it.
+		_ = control.SetReadDeadline(time.Time{})
+		return body, nil
+	case tooLarge:
+		return nil, newError(http.StatusRequestEntityTooLarge, "", "request_too_large", fmt.Sprintf("the request is larger than %d bytes", h.opts.MaxBody))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close")
+		return nil, newError(http.StatusRequestTimeout, "", "request_timeout", fmt.Sprintf("the request was not complete after %s", h.opts.BodyTimeout))
+	}
+	return nil, newError(http.StatusBadRequest, "", "invalid_body", fmt.Sprintf("the body of the request cannot be read: %v", err))
 }
 
 // send makes the request to the engine.
@@ -110,7 +135,10 @@ func (h *handler) answer(ctx context.Context, w http.ResponseWriter, resp *http.
 			writeEvent(w, cause(x.lease, err))
 		}
 	case "application/json":
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+		if err == nil && len(body) > maxAnswer {
+			err = fmt.Errorf("it is larger than %d bytes", maxAnswer)
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				cause(x.lease, err).write(w)
@@ -155,6 +183,7 @@ func stream(w http.ResponseWriter, r io.Reader, x exchange) error {
 			}
 			line = append([]byte("data: "), replaceModel(data, x.asked)...)
 		}
+		_ = flusher.SetWriteDeadline(time.Now().Add(writeTimeout)) // as above
 		if _, err := w.Write(append(bytes.Clone(line), '\n')); err != nil {
 			return nil //nolint:nilerr // the client is gone; the engine is told by the context
 		}

@@ -29,7 +29,11 @@ func (h *handler) guard(w http.ResponseWriter, r *http.Request) *apiError {
 		return refused("Origin", origin)
 	}
 	w.Header().Set("Access-Control-Allow-Origin", origin)
-	w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	headers := "Authorization, Content-Type"
+	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+		headers = asked // clients name their version in headers of their own
+	}
+	w.Header().Set("Access-Control-Allow-Headers", headers)
 	w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
 	w.Header().Set("Vary", "Origin")
 	return nil

@@ -11,10 +11,14 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // DefaultMaxBody is the cap of a request's body: room for images in a chat.
 const DefaultMaxBody = 64 << 20
+
+// DefaultBodyTimeout is how long a client may take to send a request.
+const DefaultBodyTimeout = time.Minute
 
 // Model is a model that can be asked for.
 type Model struct {
@@ -60,6 +64,8 @@ type Options struct {
 	AllowHosts []string          // names beside loopback that Host and Origin may have
 	MaxBody    int64             // cap of a request; 0 = DefaultMaxBody
 	Transport  http.RoundTripper // to the engines; nil = a direct one
+
+	BodyTimeout time.Duration // until a request is complete; 0 = DefaultBodyTimeout
 }
 
 // handler is the endpoint.
@@ -72,6 +78,9 @@ type handler struct {
 func New(opts Options) http.Handler {
 	if opts.MaxBody == 0 {
 		opts.MaxBody = DefaultMaxBody
+	}
+	if opts.BodyTimeout == 0 {
+		opts.BodyTimeout = DefaultBodyTimeout
 	}
 	if opts.Transport == nil {
 		opts.Transport = &http.Transport{DialContext: (&net.Dialer{}).DialContext, DisableCompression: true}

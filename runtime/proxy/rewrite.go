@@ -35,7 +35,7 @@ func parseRequest(body []byte) (*request, error) {
 			return nil, newError(http.StatusBadRequest, "stream", "invalid_type", "stream must be true or false")
 		}
 	}
-	return r, nil
+	return r, r.refuse()
 }
 
 // encode returns the body for an engine that knows the model as name.

@@ -1,0 +1,204 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	goruntime "runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/runtime/launch/launchtest"
+	"github.com/metalpack/metalpack/runtime/proxy"
+)
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	b := start(t, launchtest.Sound)
+	image := func(part string) string {
+		return `{"model": "tiny", "messages": [{"role": "user", "content": [{"type": "text", "text": "see http://example.com/"}, ` + part + `]}]}`
+	}
+	for body, code := range map[string]string{
+		`{"model": "tiny", "adapters": "/etc"}`:                                          "unsupported_parameter",
+		`{"model": "tiny", "draft_model": "org/other"}`:                                  "unsupported_parameter",
+		`{"model": "tiny", "stream": true, "stream_options": "x"}`:                       "invalid_type",
+		`{"model": "tiny", "stream": "yes"}`:                                             "invalid_type",
+		image(`{"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/x.png"}}`): "media_url_not_allowed",
+		image(`{"type": "image_url", "image_url": "file:///etc/passwd"}`):                "media_url_not_allowed",
+		image(`{"type": "image", "\u0069mage": "https://example.com/x"}`):                "media_url_not_allowed",
+		`{"model": "tiny", "input": [{"type": "input_image", "image_url": "//h/x"}]}`:    "media_url_not_allowed",
+	} {
+		if status, answer := b.post(t, "/v1/chat/completions", body); status != http.StatusBadRequest || !strings.Contains(answer, `"code":"`+code+`"`) {
+			t.Errorf("%s: %d %s", body, status, answer)
+		}
+	}
+	for _, body := range []string{
+		image(`{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}`),
+		`{"model": "tiny", "messages": [{"role": "assistant", "annotations": [{"url_citation": {"url": "https://example.com/"}}]}]}`,
+		`{"model": "tiny", "adapters": null, "stream_options": null}`,
+	} {
+		if status, answer := b.post(t, "/v1/chat/completions", body); status != http.StatusOK {
+			t.Errorf("%s: %d %s", body, status, answer)
+		}
+	}
+}
+
+// quick is an endpoint over an engine that is the test's own handler.
+func quick(t *testing.T, o proxy.Options, engine http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	inner := httptest.NewServer(engine)
+	o.Backends = &always{url: inner.URL}
+	o.Endpoints = []string{"/v1/completions"}
+	o.Models = proxy.ModelsFunc(func(context.Context) ([]proxy.Model, error) { return []proxy.Model{{ID: "ai/x:latest"}}, nil })
+	server := httptest.NewServer(proxy.New(o))
+	t.Cleanup(func() {
+		server.Close()
+		inner.Close()
+	})
+	return server
+}
+
+// always is a backend that runs.
+type always struct{ url string }
+
+func (a *always) Acquire(context.Context, string) (*proxy.Lease, error) {
+	return &proxy.Lease{URL: a.url, Model: "m", Release: func() {}}, nil
+}
+
+func (*always) Loaded() string { return "" }
+
+// say sends raw bytes and returns the status line and the rest of the answer.
+func say(t *testing.T, url, text string) (status, answer string) {
+	t.Helper()
+	var d net.Dialer
+	conn, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.Status, string(data)
+}
+
+// A client that does not end its request, and one whose request is broken.
+func TestSlowAndBrokenBodies(t *testing.T) {
+	t.Parallel()
+	server := quick(t, proxy.Options{BodyTimeout: 50 * time.Millisecond}, func(http.ResponseWriter, *http.Request) { t.Error("the engine was asked") })
+	head := "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+	for text, want := range map[string][2]string{
+		head + "Content-Length: 100\r\n\r\n{":                 {"408", "request_timeout"},
+		head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n": {"400", "invalid_body"},
+	} {
+		status, answer := say(t, server.URL, text)
+		if !strings.HasPrefix(status, want[0]) || !strings.Contains(answer, `"code":"`+want[1]+`"`) {
+			t.Errorf("%q: %s %s", text, status, answer)
+		}
+	}
+}
+
+// The deadline of the body does not end an answer that takes longer.
+func TestLongAnswer(t *testing.T) {
+	t.Parallel()
+	server := quick(t, proxy.Options{BodyTimeout: 20 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(200 * time.Millisecond):
+			_, _ = io.WriteString(w, "late")
+		case <-r.Context().Done():
+			t.Error("it was given up")
+		}
+	})
+	b := &bench{url: server.URL}
+	if status, answer := b.post(t, "/v1/completions", `{"prompt": "x"}`); status != http.StatusOK || answer != "late" {
+		t.Errorf("%d %q", status, answer)
+	}
+}
+
+// A stream of 64 MB passes through little memory.
+func TestStreamMemory(t *testing.T) { //nolint:paralleltest // it looks at the memory of the whole program
+	const events, size = 1024, 64 << 10
+	event := `data: {"model": "m", "text": "` + strings.Repeat("x", size) + `"}` + "\n\n"
+	server := quick(t, proxy.Options{}, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for range events {
+			if _, err := io.WriteString(w, event); err != nil {
+				return
+			}
+		}
+		_, _ = io.WriteString(w, "data: [DONE]\n\n")
+	})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/v1/completions", strings.NewReader(`{"prompt": "x", "stream": true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	most, got := uint64(0), int64(0)
+	for err == nil {
+		var n int64
+		n, err = io.CopyN(io.Discard, resp.Body, 16<<20)
+		got += n
+		var m goruntime.MemStats
+		goruntime.ReadMemStats(&m)
+		most = max(most, m.HeapInuse)
+	}
+	t.Logf("%d MB in %s with %d MB of heap", got>>20, time.Since(begin).Round(time.Millisecond), most>>20)
+	if got < events*size || most > 32<<20 {
+		t.Errorf("%d bytes, %d of heap", got, most)
+	}
+}
+
+// No goroutine is left of a manager that was closed, and so no process, for
+// each has one that waits for it.
+func TestNothingLeft(t *testing.T) { //nolint:paralleltest // it counts the goroutines of the whole program
+	before := goruntime.NumGoroutine()
+	for _, mode := range []string{launchtest.Sound, launchtest.Dies} {
+		manager := proxy.NewManager(proxy.ManagerConfig{
+			Engine: "fake", VersionDir: launchtest.Version(t), Profile: launchtest.Profile(mode), LogDir: t.TempDir(), ScratchDir: t.TempDir(),
+			Resolve: func(context.Context, string) (string, []string, error) { return t.TempDir(), nil, nil },
+			Events:  func(bundle.Event) {},
+		})
+		lease, err := manager.Acquire(t.Context(), "x")
+		if (err == nil) != (mode == launchtest.Sound) {
+			t.Fatalf("%s: %v", mode, err)
+		}
+		if err == nil {
+			lease.Release()
+		}
+		if err := manager.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	for deadline := time.Now().Add(5 * time.Second); goruntime.NumGoroutine() > before; goruntime.Gosched() {
+		if time.Now().After(deadline) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines before, %d after:\n%s", before, goruntime.NumGoroutine(), buf[:goruntime.Stack(buf, true)])
+		}
+	}
+}
