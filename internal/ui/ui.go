@@ -10,12 +10,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/edge"
 )
 
 // Mode says how events are rendered.
@@ -46,9 +48,9 @@ func (r *Renderer) Event(e bundle.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mode == NDJSON {
-		line, err := json.Marshal(e)
+		data, err := json.Marshal(e)
 		if err == nil {
-			r.printf("%s\n", line)
+			r.printf("%s\n", data)
 		}
 		return
 	}
@@ -60,16 +62,21 @@ func (r *Renderer) Event(e bundle.Event) {
 		if e.Size > 0 {
 			at = fmt.Sprintf(" at %s of %s", Bytes(e.Offset), Bytes(e.Size))
 		}
-		r.printf("  %s: %s; attempt %d%s\n", e.What, e.Reason, e.Attempt, at)
+		r.printf("  %s: %s; attempt %d%s\n", line(e.What), line(e.Reason), e.Attempt, at)
 	case bundle.EventNote:
-		r.printf("%s\n", e.Reason)
+		r.printf("%s\n", edge.Clean(e.Reason))
 	case bundle.EventDone:
 		if r.mode == Plain {
-			r.printf("  %s%s\n", e.What, r.rate(e))
+			r.printf("  %s%s\n", line(e.What), r.rate(e))
 		}
 		delete(r.started, e.What)
 	case bundle.EventSkipped, bundle.EventProgress:
 	}
+}
+
+// line makes text from outside one line that is safe for a terminal.
+func line(s string) string {
+	return edge.Clean(strings.NewReplacer("\n", "\uFFFD", "\t", " ").Replace(s))
 }
 
 // printf writes a line. A stderr that is gone leaves nobody to tell.
