@@ -48,6 +48,10 @@ const LargeWheel = 1 << 20
 // Buckets is the number of layers that small wheels share.
 const Buckets = 16
 
+// maxParallel bounds memory on large machines: compressors hold about 30 MB
+// for each layer in work.
+const maxParallel = 16
+
 // Kinds of a decision, in [Input].Decisions.
 const (
 	DecisionExclude = "exclude" // the package is left out
@@ -74,7 +78,7 @@ type Input struct {
 	CacheDir string           // layers and unpacked interpreters
 	Gzip     int              // level 1 to 9; 0 = 6, -1 = no gzip manifest
 	Zstd     string           // fast, release, best; "" = fast, "none" = no zstd manifest
-	Parallel int              // layers at once; 0 = one per processor
+	Parallel int              // layers at once; 0 = one per processor, at most 16
 	Events   bundle.EventFunc // nil = none
 
 	used map[bundle.Decision]bool // decisions that made a difference
@@ -128,7 +132,7 @@ func (in *Input) check() error {
 	}
 	in.used = map[bundle.Decision]bool{}
 	if in.Parallel <= 0 {
-		in.Parallel = goruntime.GOMAXPROCS(0)
+		in.Parallel = min(goruntime.GOMAXPROCS(0), maxParallel)
 	}
 	_, err := in.codecs()
 	return err
