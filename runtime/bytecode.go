@@ -35,15 +35,16 @@ func compile(ctx context.Context, dir string, events bundle.EventFunc) (err erro
 	if _, err := os.Lstat(library); err != nil {
 		return nil // nothing to compile
 	}
-	scratch, err := os.MkdirTemp(socketParent(), "metalrun-compile-")
+	private, err := child.NewScratch(socketParent(), "metalrun-compile-")
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if rerr := os.RemoveAll(scratch); err == nil {
+		if rerr := private.Remove(); err == nil {
 			err = rerr
 		}
 	}()
+	scratch := private.Path
 	e := bundle.Event{Kind: bundle.EventStarted, What: "byte code"}
 	events.Emit(e)
 	res, err := child.Run(ctx, child.Spec{

@@ -73,12 +73,12 @@ func Probes(ctx context.Context, dir string, env *bundle.Environment, host bundl
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
-	scratch, err := os.MkdirTemp("", "metalrun-probe-")
+	scratch, err := child.NewScratch("", "metalrun-probe-")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
-	l := &ladder{dir: dir, scratch: scratch, env: env, host: host, options: o}
+	defer func() { err = errors.Join(err, scratch.Remove()) }()
+	l := &ladder{dir: dir, scratch: scratch.Path, env: env, host: host, options: o}
 	rungs := append([]bundle.Probe{{Name: interpreterProbe}}, env.Probes...)
 	for i, p := range rungs {
 		if err != nil {

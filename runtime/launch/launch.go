@@ -42,7 +42,7 @@ type Server struct {
 	process *child.Process
 	watch   *watcher
 	log     *os.File
-	private string // scratch directories
+	private *child.Scratch
 	done    chan struct{}
 
 	mu       sync.Mutex
@@ -111,15 +111,15 @@ func freePort(ctx context.Context) (int, error) {
 
 // spawn makes the directories and the log and starts the process.
 func (s *Server) spawn(ctx context.Context) (err error) {
-	if s.private, err = os.MkdirTemp(s.cfg.ScratchDir, "metalrun-"); err != nil {
+	if s.private, err = child.NewScratch(s.cfg.ScratchDir, "metalrun-"); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(s.private))
+			err = errors.Join(err, s.private.Remove())
 		}
 	}()
-	work := filepath.Join(s.private, "work")
+	work := filepath.Join(s.private.Path, "work")
 	if err := os.Mkdir(work, 0o700); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (s *Server) spawn(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	env, err := s.cfg.environ(s.private, loopback, s.Port)
+	env, err := s.cfg.environ(s.private.Path, loopback, s.Port)
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (s *Server) reap() {
 	found, _ := s.watch.poll() // an unreadable log leaves the exit status
 	failure := s.failure(found, ErrExited)
 	failure.setExit(waitErr)
-	cleanErr := errors.Join(s.log.Close(), os.RemoveAll(s.private))
+	cleanErr := errors.Join(s.log.Close(), s.private.Remove())
 	s.mu.Lock()
 	if s.stopping {
 		s.err = cleanErr
