@@ -60,7 +60,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			faulty, host := regtest.NewFaulty(t)
-			env.Values[faultyKey{}] = faulty
+			env.Values[faultyKey{}], env.Values[lastKey{}] = faulty, &lastCommand{}
 			port, err := freePort()
 			if err != nil {
 				return err
@@ -74,10 +74,10 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: withPack(map[string]command{
+		Cmds: withRun(withPack(map[string]command{
 			"recipe": cmdRecipe, "model": cmdModel, "exits": cmdExits, "fault": cmdFault,
 			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip,
-		}),
+		})),
 	})
 }
 

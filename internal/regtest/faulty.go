@@ -61,6 +61,13 @@ func (f *Faulty) Add(x Fault) {
 	f.faults = append(f.faults, &fault{Fault: x, path: regexp.MustCompile(x.Path), left: left})
 }
 
+// Heal forgets all faults; requests that hang go on hanging.
+func (f *Faulty) Heal() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults = nil
+}
+
 // Requests returns what was asked so far, in order, of one method ("" = all)
 // and paths that contain part.
 func (f *Faulty) Requests(method, part string) []Request {

@@ -5,12 +5,14 @@
 It answers /health and /v1/chat/completions with the standard library alone.
 The key "stub" in the model's config.json makes it misbehave: "die" raises at
 start, "refuse" raises when the model is loaded and stays alive, "silent"
-listens and never answers a completion.
+listens and never answers a completion, "deaf" ignores SIGTERM, "slow" takes
+two seconds to start.
 """
 
 import argparse
 import json
 import pathlib
+import signal
 import sys
 import time
 import traceback
@@ -33,6 +35,10 @@ if mode == "refuse":
     except ValueError:
         traceback.print_exc()
     alive = False
+if mode == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if mode == "slow":
+    time.sleep(2)
 
 
 class Handler(BaseHTTPRequestHandler):
