@@ -33,9 +33,6 @@ func (r *Repository) fail(ctx context.Context, what string, err error) error {
 	if realm, ok := errors.AsType[*RealmError](err); ok {
 		return fmt.Errorf("%s: %w", subject, realm)
 	}
-	if realm, ok := errors.AsType[*RealmError](err); ok {
-		return fmt.Errorf("%s: %w", subject, realm)
-	}
 	if known(err) {
 		return fmt.Errorf("%s: %w", subject, err)
 	}
