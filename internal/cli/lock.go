@@ -6,6 +6,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -97,6 +98,9 @@ func (a *app) lockTarget(ctx context.Context, uv lock.UV, r *recipes.Recipe, t r
 		ro.Current = old
 	}
 	fresh, err := lock.Resolve(ctx, uv, r, tgt, ro)
+	if errors.Is(err, bundle.ErrUnreachable) {
+		return row, edge.WithHint(err, "check the network and HTTPS_PROXY; the lock is as it was")
+	}
 	if err != nil {
 		return row, err
 	}
