@@ -6,6 +6,7 @@ package layout
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,8 @@ func lockBlobs(ctx context.Context, dir string) (unlock func() error, err error)
 	})
 }
 
-// removePrefixed removes the files in dir whose names begin with prefix.
+// removePrefixed removes the files in dir whose names begin with prefix; those
+// of another user stay.
 func removePrefixed(dir, prefix string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -34,7 +36,8 @@ func removePrefixed(dir, prefix string) error {
 	}
 	for _, e := range entries {
 		if e.Type().IsRegular() && strings.HasPrefix(e.Name(), prefix) {
-			if err := ignoreMissing(os.Remove(filepath.Join(dir, e.Name()))); err != nil {
+			err := ignoreMissing(os.Remove(filepath.Join(dir, e.Name())))
+			if err != nil && !errors.Is(err, fs.ErrPermission) {
 				return err
 			}
 		}

@@ -8,8 +8,10 @@ package filelock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -41,9 +43,13 @@ func Try(path string, flag int) (unlock func() error, err error) {
 
 // Shared takes a shared lock on a file or directory, as Exclusive does. If
 // nobody else holds it sweep runs first, under the exclusive lock: what it
-// finds of unfinished work belongs to nobody.
+// finds of unfinished work belongs to nobody. Where the file system has no
+// such locks, as for directories on NFS, nothing is swept and nothing locked.
 func Shared(ctx context.Context, path string, flag int, sweep func() error) (unlock func() error, err error) {
 	alone, err := Try(path, flag)
+	if unsupported(err) {
+		return func() error { return nil }, nil
+	}
 	if err != nil {
 		return nil, failed(ctx, path, err)
 	}
@@ -67,6 +73,16 @@ func Shared(ctx context.Context, path string, flag int, sweep func() error) (unl
 
 func open(path string, flag int) *flock.Flock {
 	return flock.New(path, flock.SetFlag(flag), flock.SetPermissions(0o644))
+}
+
+// unsupported reports whether the file system cannot lock.
+func unsupported(err error) bool {
+	for _, no := range []error{syscall.EBADF, syscall.ENOLCK, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
 }
 
 // failed names the lock; a done context is its own reason.
