@@ -74,7 +74,7 @@ func (a *app) fetch(ctx context.Context, r *recipes.Recipe, all []*targetInputs,
 	}
 	for _, t := range all {
 		if t.paths, err = f.Fetch(ctx, t.wants); err != nil {
-			return missingHint(fmt.Errorf("%s: %w", t.target.Platform, err), r.Dir(), o.offline)
+			return missingHint(fmt.Errorf("%s: %w", t.target.Platform, err), argument(r), o.offline)
 		}
 	}
 	return nil
@@ -95,6 +95,14 @@ func missingHint(err error, recipe string, offline bool) error {
 		return edge.WithHint(err, "check the network and HTTPS_PROXY, then repeat: what came is kept; or %s", links)
 	}
 	return edge.WithHint(err, "%s", links)
+}
+
+// argument is what names a recipe on the command line.
+func argument(r *recipes.Recipe) string {
+	if r.Dir() == "" {
+		return r.Name
+	}
+	return r.Dir()
 }
 
 // lockHint says how a lock that is missing or stale is made.

@@ -64,6 +64,10 @@ func (a *app) runLock(ctx context.Context, name string, o lockOptions) error {
 	if err != nil {
 		return err
 	}
+	if r.Dir() == "" && !o.check { // said before anything is resolved
+		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "lock: %s is embedded in this program, its locks cannot be written", r.Name),
+			"compare with --check, or write a recipe of your own that extends it")
+	}
 	uv, err := a.findUV(ctx)
 	if err != nil {
 		return err
@@ -109,7 +113,7 @@ func (a *app) lockTarget(ctx context.Context, uv lock.UV, r *recipes.Recipe, t r
 	case !row.Changed:
 		return row, nil
 	case o.check:
-		return row, edge.WithHint(fmt.Errorf("%s would change: %w", t.Lock, lock.ErrStale), "metalpack lock %s --platform %s", r.Dir(), t.Platform)
+		return row, edge.WithHint(fmt.Errorf("%s would change: %w", t.Lock, lock.ErrStale), "metalpack lock %s --platform %s", argument(r), t.Platform)
 	}
 	return row, lock.Write(r.PathOf(t.Lock), fresh)
 }
