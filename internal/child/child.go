@@ -174,9 +174,6 @@ func (p *Process) signal(sig syscall.Signal) {
 	}
 }
 
-// PID is the process id, which is also the id of the group.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
-
 // Done is closed when the program has ended and was reaped.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

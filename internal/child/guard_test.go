@@ -25,7 +25,7 @@ func TestKilledParent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stdout.WriteString("leader " + strconv.Itoa(p.PID()) + "\n"); err != nil {
+	if _, err := os.Stdout.WriteString("leader " + strconv.Itoa(p.cmd.Process.Pid) + "\n"); err != nil {
 		t.Fatal(err)
 	}
 	_ = p.Wait() // it is killed here

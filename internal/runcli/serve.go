@@ -140,6 +140,8 @@ func (a *app) startEndpoint(ctx context.Context, o serveOptions) (*endpoint, err
 			Endpoints: version.Env.Launch[profile].Endpoints, AllowHosts: o.allowHosts,
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
 	}
 	go func() {
 		if err := ep.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {

@@ -24,8 +24,8 @@ const (
 	maxError  = 1 << 20
 )
 
-// writeTimeout is how long a client may leave a stream unread: an engine that
-// waits for it serves nobody else.
+// writeTimeout is how long a client may leave an answer unread: an engine that
+// waits for it serves nobody else. The server lifts it before the next request.
 const writeTimeout = 2 * time.Minute
 
 // forward sends one request to an engine and its answer back.
@@ -146,6 +146,7 @@ func (h *handler) answer(ctx context.Context, w http.ResponseWriter, resp *http.
 			return
 		}
 		header(w, resp)
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // as in stream
 		w.WriteHeader(resp.StatusCode)
 		_, _ = w.Write(replaceModel(body, x.asked)) // a client that is gone reads no answer
 	default:
@@ -183,7 +184,7 @@ func stream(w http.ResponseWriter, r io.Reader, x exchange) error {
 			}
 			line = append([]byte("data: "), replaceModel(data, x.asked)...)
 		}
-		_ = flusher.SetWriteDeadline(time.Now().Add(writeTimeout)) // as above
+		_ = flusher.SetWriteDeadline(time.Now().Add(writeTimeout)) // not with a writer that is no connection
 		if _, err := w.Write(append(bytes.Clone(line), '\n')); err != nil {
 			return nil //nolint:nilerr // the client is gone; the engine is told by the context
 		}

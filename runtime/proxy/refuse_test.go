@@ -6,6 +6,8 @@ package proxy_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -199,6 +201,46 @@ func TestNothingLeft(t *testing.T) { //nolint:paralleltest // it counts the goro
 		if time.Now().After(deadline) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines before, %d after:\n%s", before, goruntime.NumGoroutine(), buf[:goruntime.Stack(buf, true)])
+		}
+	}
+}
+
+// Every error path answers in one shape, whatever the method and the path.
+func TestOneShape(t *testing.T) {
+	t.Parallel()
+	server := quick(t, proxy.Options{}, func(w http.ResponseWriter, r *http.Request) {
+		status := http.StatusInternalServerError
+		if body, err := io.ReadAll(r.Body); err == nil && strings.Contains(string(body), "redirect") {
+			w.Header().Set("Location", "http://127.0.0.1:1/")
+			status = http.StatusFound
+		}
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, "<h1>oops</h1>")
+	})
+	head := " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+	post := func(body string) string {
+		return fmt.Sprintf("POST /v1/completions%sContent-Length: %d\r\n\r\n%s", head, len(body), body)
+	}
+	for text, want := range map[string]string{
+		"GET /nothing" + head + "\r\n":                                               "404",
+		"GET /v1/completions" + head + "\r\n":                                        "405",
+		"DELETE /v1/models" + head + "\r\n":                                          "405",
+		"GET /v1/models/none" + head + "\r\n":                                        "404",
+		"GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n": "403",
+		post(""):                      "400",
+		post("[]"):                    "400",
+		post(`{"model": "none"}`):     "404",
+		post(`{"model": {}}`):         "400",
+		post(`{"prompt": "x"}`):       "500",
+		post(`{"prompt":"redirect"}`): "502",
+	} {
+		status, answer := say(t, server.URL, text)
+		var got struct {
+			Error map[string]any `json:"error"`
+		}
+		if err := json.Unmarshal([]byte(answer), &got); err != nil || !strings.HasPrefix(status, want) || len(got.Error) != 4 || got.Error["message"] == "" {
+			t.Errorf("%q: %s %s %v", text, status, answer, err)
 		}
 	}
 }
