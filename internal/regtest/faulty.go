@@ -4,6 +4,7 @@
 package regtest
 
 import (
+	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -86,6 +87,8 @@ func (f *Faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.Next.ServeHTTP(w, r)
 		return
 	case x.Hang:
+		// net/http sees that a client left only once the body is read.
+		_, _ = io.Copy(io.Discard, r.Body) // ends early when the client leaves
 		<-r.Context().Done()
 		return
 	case x.Status != 0:
