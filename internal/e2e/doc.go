@@ -17,9 +17,8 @@
 //	append FILE TEXT           add bytes at the end of a file
 //	flip FILE                  flip one bit in the middle of a file
 //
-// and those at the top of pack_test.go and run_test.go.
-//
-// Scripts of metalpack have more, see withPack in pack_test.go.
+// Scripts of metalpack have more, see withPack in pack_test.go; so have those of
+// metalrun, see withRun in run_test.go.
 //
 // $REGISTRY is the script's own registry, $PORT a port that was free, $PYTHON
 // the directory with the interpreter archive, $PLATFORM the host's os/arch.
