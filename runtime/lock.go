@@ -34,6 +34,11 @@ func (h *Home) lock(ctx context.Context, events bundle.EventFunc) (unlock func()
 	l := flock.New(h.store(lockFile), flock.SetPermissions(0o600))
 	ok, err := l.TryLock()
 	if err == nil && !ok {
+		// A moment's wait is not worth a word, and the holder's name is
+		// written only after it got the lock.
+		ok, err = tryFor(ctx, l, lockRetry)
+	}
+	if err == nil && !ok {
 		events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("another install is running (%s); waiting for it", lockHolder(l.Path()))})
 		ok, err = l.TryLockContext(ctx, lockRetry)
 	}
@@ -52,6 +57,17 @@ func (h *Home) lock(ctx context.Context, events bundle.EventFunc) (unlock func()
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", l.Path(), err), l.Close())
 	}
 	return l.Close, nil
+}
+
+// tryFor waits that long for the lock. Time that runs out is no error.
+func tryFor(ctx context.Context, l *flock.Flock, d time.Duration) (bool, error) {
+	short, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	ok, err := l.TryLockContext(short, d/10)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = nil
+	}
+	return ok, err
 }
 
 // lockHolder says who wrote the lock file last.
