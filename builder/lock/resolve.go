@@ -127,19 +127,6 @@ func (l *Lock) wheelsOf(r *recipes.Recipe, t *target.Target) ([]Wheel, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range r.Wheels.Substitute {
-		if !slices.ContainsFunc(l.Packages, func(p Package) bool { return p.Name == s.Package }) {
-			return nil, fmt.Errorf("substitute %s: the lock has no such package: %w", s.Package, bundle.ErrInvalid)
-		}
-		w, err := ownWheel(t, s.File, s.URL, s.SHA256)
-		if err != nil {
-			return nil, fmt.Errorf("substitute %s: %w", s.Package, err)
-		}
-		if w.Name != s.Package {
-			return nil, fmt.Errorf("substitute %s: %s belongs to another package: %w", s.Package, s.File, bundle.ErrInvalid)
-		}
-		wheels = append(wheels, w)
-	}
 	for _, e := range r.Wheels.Extra {
 		if e.On != "" && e.On != t.Platform().OS {
 			continue
@@ -149,6 +136,21 @@ func (l *Lock) wheelsOf(r *recipes.Recipe, t *target.Target) ([]Wheel, error) {
 			return nil, fmt.Errorf("extra wheel: %w", err)
 		}
 		wheels = append(wheels, w)
+	}
+	for _, s := range r.Wheels.Substitute {
+		w, err := ownWheel(t, s.File, s.URL, s.SHA256)
+		if err != nil {
+			return nil, fmt.Errorf("substitute %s: %w", s.Package, err)
+		}
+		if w.Name != s.Package {
+			return nil, fmt.Errorf("substitute %s: %s belongs to another package: %w", s.Package, s.File, bundle.ErrInvalid)
+		}
+		// The wheel whose place it takes: an extra one, or a row that was not selected.
+		others := slices.DeleteFunc(wheels, func(w Wheel) bool { return w.Name == s.Package })
+		if len(others) == len(wheels) && !slices.ContainsFunc(l.Packages, func(p Package) bool { return p.Name == s.Package }) {
+			return nil, fmt.Errorf("substitute %s: neither the lock nor the recipe has such a package: %w", s.Package, bundle.ErrInvalid)
+		}
+		wheels = append(others, w)
 	}
 	slices.SortFunc(wheels, func(a, b Wheel) int { return strings.Compare(a.Name, b.Name) })
 	for i := 1; i < len(wheels); i++ {

@@ -6,6 +6,7 @@
 //
 //	go run ./internal/devtool interpreter -platform linux/amd64 -o FILE
 //	go run ./internal/devtool tinymodel -o DIR
+//	go run ./internal/devtool standin -o DIR
 //
 // It prints what it wrote and promises the same bytes on every host.
 package main
@@ -23,6 +24,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/metalpack/metalpack/internal/embedpython"
+	"github.com/metalpack/metalpack/internal/standin"
 	"github.com/metalpack/metalpack/internal/tinymodel"
 )
 
@@ -36,7 +38,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: devtool interpreter [-platform OS/ARCH] -o FILE | devtool tinymodel -o DIR")
+var errUsage = errors.New("usage: devtool interpreter [-platform OS/ARCH] -o FILE | devtool tinymodel -o DIR | devtool standin -o DIR")
 
 // run dispatches on the first word.
 func run(ctx context.Context, args []string) error {
@@ -57,6 +59,12 @@ func run(ctx context.Context, args []string) error {
 		return interpreter(ctx, *platform, *output)
 	case "tinymodel":
 		if err := tinymodel.Write(*output); err != nil {
+			return err
+		}
+		fmt.Println(*output)
+		return nil
+	case "standin":
+		if err := standin.Write(*output); err != nil {
 			return err
 		}
 		fmt.Println(*output)
