@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type ManagerConfig struct {
 	LogDir     string        // one log per engine name
 	ScratchDir string        // see launch.Config
 	Grace      time.Duration // see launch.Config
+	BackOff    time.Duration // after the first failure, doubled with each; 0 = 1 s
 	Events     bundle.EventFunc
 }
 
@@ -198,36 +200,38 @@ func (m *Manager) run(ctx context.Context, e *engine) {
 	server, err := m.launch(ctx, e.id)
 	m.mu.Lock()
 	e.server, e.err, e.since = server, err, time.Now()
+	if err != nil {
+		m.end(e, err) // before it is told: who asks again finds the back-off
+	}
 	m.mu.Unlock()
 	close(e.started)
-	if err == nil {
-		<-server.Done()
-		err = server.Err()
-		if err != nil {
-			m.cfg.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: "model " + e.id, Reason: engineError(err).Message})
-		}
+	if err != nil {
+		return
+	}
+	<-server.Done()
+	if err = server.Err(); err != nil {
+		m.cfg.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: "model " + e.id, Reason: engineError(err).Message})
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.note(e, err)
+	m.end(e, err)
+}
+
+// end records how the life of e ended and makes room for another. The caller
+// holds mu.
+func (m *Manager) end(e *engine, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) { // else stopped by us
+		f := &failure{err: err, wait: cmp.Or(m.cfg.BackOff, firstBackOff)}
+		if last := m.failed[e.id]; last != nil && (e.server == nil || time.Since(e.since) < steady) {
+			f.wait = min(2*last.wait, longestBackOff)
+		}
+		f.until = time.Now().Add(f.wait)
+		m.failed[e.id] = f
+	}
 	if m.current == e {
 		m.current = nil
 	}
 	close(e.gone)
-}
-
-// note records how the life of e ended.
-func (m *Manager) note(e *engine, err error) {
-	last := m.failed[e.id]
-	if err == nil || errors.Is(err, context.Canceled) {
-		return // stopped by us
-	}
-	f := &failure{err: err, wait: firstBackOff}
-	if last != nil && (e.server == nil || time.Since(e.since) < steady) {
-		f.wait = min(2*last.wait, longestBackOff)
-	}
-	f.until = time.Now().Add(f.wait)
-	m.failed[e.id] = f
 }
 
 // launch finds the model and starts its engine.

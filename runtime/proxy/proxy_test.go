@@ -52,7 +52,7 @@ func start(t *testing.T, mode string) *bench {
 			}
 			return filepath.Join(b.models, "tiny"), []string{tiny}, nil
 		},
-		LogDir: t.TempDir(), ScratchDir: t.TempDir(), Grace: 5 * time.Second,
+		LogDir: t.TempDir(), ScratchDir: t.TempDir(), Grace: 5 * time.Second, BackOff: time.Minute,
 		Events: func(e bundle.Event) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
