@@ -52,7 +52,7 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 	word := args[0]
 	ref, err := bundle.ParseSource(word, "")
 	if err != nil {
-		return err
+		return edge.Errorf(edge.ErrUsage, "%w", err)
 	}
 	src, closeSource, err := transports.OpenSource(ref, a.remote())
 	if err != nil {

@@ -98,7 +98,7 @@ func (a *app) pull(ctx context.Context, word string) (_ modelstore.Model, err er
 	none := modelstore.Model{}
 	ref, err := bundle.ParseSource(word, "ai")
 	if err != nil {
-		return none, err
+		return none, edge.Errorf(edge.ErrUsage, "%w", err)
 	}
 	store, err := a.store()
 	if err != nil {
