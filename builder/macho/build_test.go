@@ -27,8 +27,6 @@ type image struct {
 
 var le = binary.LittleEndian
 
-func number(n uint32) *uint32 { return &n }
-
 // command makes a load command in little-endian order out of numbers and an
 // optional path, which comes last and is padded to 8.
 func command(cmd macho.LoadCmd, path string, fields ...uint32) []byte {

@@ -181,8 +181,8 @@ func malformed() map[string]struct {
 	}{
 		"cut in the header":        {thin[:31], "ends inside a header"},
 		"cut in the commands":      {raw(rpath("x"))[:40], "ends inside the load commands"},
-		"2^32 commands":            {image{commands: [][]byte{rpath("x")}, count: number(math.MaxUint32)}.bytes(), "load command 1 of 4294967295 lies outside"},
-		"4 GiB of commands":        {image{size: number(math.MaxUint32)}.bytes(), "4294967295 bytes of load commands, more than 1048576"},
+		"2^32 commands":            {image{commands: [][]byte{rpath("x")}, count: new(uint32(math.MaxUint32))}.bytes(), "load command 1 of 4294967295 lies outside"},
+		"4 GiB of commands":        {image{size: new(uint32(math.MaxUint32))}.bytes(), "4294967295 bytes of load commands, more than 1048576"},
 		"command of 0 bytes":       {sized(0), "has a size of 0 bytes"},
 		"command of 7 bytes":       {sized(7), "has a size of 7 bytes"},
 		"command of 10 bytes":      {sized(10), "has a size of 10 bytes"},

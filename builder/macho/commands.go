@@ -60,7 +60,7 @@ func (r *commandReader) read(cmd macho.LoadCmd, data []byte) error {
 	if kind := referenceKind(cmd); kind != "" {
 		return r.reference(kind, data)
 	}
-	platform := ""
+	var platform string
 	switch cmd {
 	case cmdCodeSignature:
 		if len(data) < 16 {
@@ -125,8 +125,9 @@ func referenceKind(cmd macho.LoadCmd) string {
 		return "upward"
 	case macho.LoadCmdRpath:
 		return KindRpath
+	default:
+		return ""
 	}
-	return ""
 }
 
 // reference notes a path that means something on the machine it was built on

@@ -5,8 +5,9 @@
 // that stream into an environment are Mach-O, and whether a Mac with the target's
 // floor would load them.
 //
-// Start with [Checker], through which the bytes of one file pass once; then
-// [Target.Check] for the rules and [Summary] for the table over all files.
+// Start with [Checker], through which the bytes of one file pass once, or [Watch],
+// which puts one behind a reader; then [Target.Check] for the rules and [Summary]
+// for the table over all files.
 //
 // # How it works
 //

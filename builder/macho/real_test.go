@@ -43,7 +43,7 @@ func TestRealWheels(t *testing.T) {
 		}
 		z, err := zip.OpenReader(p)
 		if err != nil {
-			return nil //nolint:nilerr // not a wheel
+			return nil // not a wheel
 		}
 		defer z.Close()
 		owner := ""

@@ -5,6 +5,7 @@ package macho
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -60,13 +61,8 @@ type Violation struct {
 
 // Error names the file, what it is and what it should be.
 func (v *Violation) Error() string {
-	subject := ""
-	for _, s := range []string{v.Owner, v.Path} {
-		if s != "" {
-			subject += s + ": "
-		}
-	}
-	return fmt.Sprintf("%s%s, want %s (rule %s, which a recipe can waive): %v", subject, v.Got, v.Want, v.Rule, bundle.ErrInvalid)
+	parts := slices.DeleteFunc([]string{v.Owner, v.Path, v.Got}, func(s string) bool { return s == "" })
+	return fmt.Sprintf("%s, want %s (rule %s, which a recipe can waive): %v", strings.Join(parts, ": "), v.Want, v.Rule, bundle.ErrInvalid)
 }
 
 // Unwrap returns [bundle.ErrInvalid].
@@ -95,11 +91,11 @@ func (t Target) Check(f File) (broken []*Violation) {
 	case !f.Loaded():
 		return nil
 	}
-	slices := t.loaded(f)
-	if len(slices) == 0 {
+	mine := t.loaded(f)
+	if len(mine) == 0 {
 		add(RuleArch, fmt.Sprintf("a %s for %s", f.Kind(), strings.Join(cpus(f), ", ")), t.CPU)
 	}
-	for _, s := range slices {
+	for _, s := range mine {
 		if s.Signature != SignaturePresent {
 			add(RuleUnsigned, signatureText(s.Signature), "a signature")
 		}

@@ -14,8 +14,8 @@ import (
 
 // Entry is a Mach-O file of an environment.
 type Entry struct {
-	Owner string `json:"owner"` // the package, or who else brought it
-	Path  string `json:"path"`  // relative to the payload root
+	Owner string `json:"owner,omitempty"` // the package, or who else brought it
+	Path  string `json:"path"`            // relative to the payload root
 	File
 }
 
@@ -34,6 +34,15 @@ func (s *Summary) Add(e Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.entries = append(s.entries, e)
+}
+
+// Entries returns what was added, by owner and path.
+func (s *Summary) Entries() []Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	entries := slices.Clone(s.entries)
+	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Path, b.Path)) })
+	return entries
 }
 
 // Report is what there is to say about the binaries of an environment. It does
@@ -80,10 +89,7 @@ type Foreign struct {
 // Report applies the rules of a target. What waived returns true for is left
 // out; nil waives nothing.
 func (s *Summary) Report(t Target, waived func(*Violation) bool) *Report {
-	s.mu.Lock()
-	entries := slices.Clone(s.entries)
-	s.mu.Unlock()
-	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Path, b.Path)) })
+	entries := s.Entries()
 	r := &Report{Floor: t.Floor, Exempt: []Exempt{}, Rows: []Row{}, Highest: []Place{}, Foreign: groupForeign(entries), Violations: []*Violation{}}
 	exempt := map[string]int{}
 	binaries := map[Version][]Entry{}

@@ -153,6 +153,9 @@ old: site/old.so: unsigned, want a signature (rule unsigned, which a recipe can 
 	if !errors.As(err, &v) || v.Owner != "bad" || !strings.Contains(v.Hint(), RuleMalformed) {
 		t.Errorf("got %+v", v)
 	}
+	if got := sum.Entries(); len(got) != 7 || got[0].Owner != "bad" || got[6].Owner != "tvm" {
+		t.Errorf("got %+v", got)
+	}
 	waived := sum.Report(target, func(v *Violation) bool { return v.Owner == "old" || v.Rule == RuleMalformed })
 	if err := waived.Err(); err != nil {
 		t.Error(err)
