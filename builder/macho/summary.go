@@ -6,10 +6,13 @@ package macho
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"path"
 	"slices"
 	"sync"
+
+	"github.com/metalpack/metalpack/bundle"
 )
 
 // Entry is a Mach-O file of an environment.
@@ -171,11 +174,15 @@ func severity(kind string) int {
 	return 0
 }
 
-// Err joins the violations, or is nil.
+// Err joins the violations, is nil without any, and counts what is too much to
+// name. It wraps [bundle.ErrInvalid].
 func (r *Report) Err() error {
-	errs := make([]error, 0, len(r.Violations))
-	for _, v := range r.Violations {
+	errs := make([]error, 0, maxNamed+1)
+	for _, v := range r.Violations[:min(len(r.Violations), maxNamed)] {
 		errs = append(errs, v)
+	}
+	if n := len(r.Violations) - maxNamed; n > 0 {
+		errs = append(errs, fmt.Errorf("%d more violations of such rules: %w", n, bundle.ErrInvalid))
 	}
 	return errors.Join(errs...)
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// maxNamed is how many files or warnings of a kind [Report.Text] names.
+// maxNamed is how many files, warnings or errors of a kind are named in a text.
 const maxNamed = 10
 
 // Text is the report for a terminal: a line for all, the table, the files that
@@ -44,7 +44,7 @@ func (r *Report) Text() string {
 func (r *Report) foreignText(b *strings.Builder) {
 	followed := slices.DeleteFunc(slices.Clone(r.Foreign), func(f Foreign) bool { return f.Kind == KindID })
 	for _, f := range followed[:min(len(followed), maxNamed)] {
-		fmt.Fprintf(b, "warning: %s: %s %q leads out of the system (%s: %s)\n", f.Owner, f.Kind, f.Dir, plural(len(f.Files), "file", "files, among them"), f.Files[0])
+		fmt.Fprintf(b, "warning: %s: %s %q leads out of the system (%s)\n", f.Owner, f.Kind, f.Dir, plural(len(f.Files), "file", "files"))
 	}
 	more(b, len(followed))
 	ids := 0
