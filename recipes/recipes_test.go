@@ -46,7 +46,7 @@ func load(t *testing.T, name string) *recipes.Recipe {
 
 func TestShippedRecipesLoad(t *testing.T) {
 	t.Parallel()
-	if diff := cmp.Diff([]string{"mlx-lm", "vllm-metal"}, recipes.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"mlx-lm", "vllm", "vllm-metal"}, recipes.Names()); diff != "" {
 		t.Error(diff)
 	}
 	for _, name := range recipes.Names() {
