@@ -48,6 +48,7 @@ type Recipe struct {
 	home   place            // where the recipe itself lies
 	chain  []place          // home first, then what it extends
 	origin map[string]place // where each named file lies
+	at     *spot            // where its fields were written; nil = not read from a file
 }
 
 // Target is one platform of a recipe.
@@ -58,6 +59,8 @@ type Target struct {
 	Lock        string                       `yaml:"lock"`        // file
 	Interpreter Interpreter                  `yaml:"interpreter"` // CPython
 	Env         map[string]map[string]string `yaml:"env"`         // launch profile -> variables it gets on this platform
+
+	replaces bool // the interpreter takes the place of another recipe's
 }
 
 // Interpreter is the CPython archive of a target.
@@ -185,26 +188,6 @@ func (r *Recipe) Profiles(t Target) map[string]bundle.Profile {
 			p.Env = env
 		}
 		out[name] = p
-	}
-	return out
-}
-
-// Decisions lists what the recipe decided against the default, for
-// environment.json.
-func (r *Recipe) Decisions() []bundle.Decision {
-	w := r.Wheels
-	out := make([]bundle.Decision, 0, len(w.Exclude)+len(w.Winner)+len(w.Waive)+len(w.Substitute))
-	for _, d := range r.Wheels.Exclude {
-		out = append(out, bundle.Decision{Kind: "exclude", Package: d.Package, Reason: d.Reason})
-	}
-	for _, d := range r.Wheels.Winner {
-		out = append(out, bundle.Decision{Kind: "winner", Package: d.Package, Path: d.Path, Reason: d.Reason})
-	}
-	for _, d := range r.Wheels.Waive {
-		out = append(out, bundle.Decision{Kind: "waive", Package: d.Package, Path: d.Path, Rule: d.Rule, Reason: d.Reason})
-	}
-	for _, d := range r.Wheels.Substitute {
-		out = append(out, bundle.Decision{Kind: "substitute", Package: d.Package, Path: d.File, Reason: d.Reason})
 	}
 	return out
 }
