@@ -47,6 +47,19 @@ func Names() []string {
 	return names
 }
 
+// Below lists the directories right below dir that hold a recipe, as paths that
+// begin with dir, sorted.
+func Below(dir string) []string {
+	found, err := fs.Glob(os.DirFS(dir), "*/"+FileName)
+	if err != nil {
+		return nil // the pattern is one
+	}
+	for i := range found {
+		found[i] = filepath.Join(dir, path.Dir(found[i]))
+	}
+	return found
+}
+
 // place is a directory of a recipe, embedded or on disk.
 type place struct {
 	fs    fs.FS
@@ -55,6 +68,9 @@ type place struct {
 }
 
 func (p place) path(name string) string { return filepath.Join(p.dir, filepath.FromSlash(name)) }
+
+// embeddedLabel begins the label of an embedded recipe.
+const embeddedLabel = "embedded "
 
 // file names one of its files in messages.
 func (p place) file(name string) string {
@@ -109,7 +125,7 @@ func embedded(name string) (place, error) {
 	if err != nil {
 		return place{}, fmt.Errorf("recipe %q: %w", name, err)
 	}
-	return place{fs: sub, label: "embedded " + name}, nil
+	return place{fs: sub, label: embeddedLabel + name}, nil
 }
 
 // loadChain reads the recipe at a place and, below it, what it extends. Above

@@ -23,7 +23,9 @@ package recipes
 import (
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -153,6 +155,19 @@ func (r *Recipe) WheelDirs() []string {
 	for _, p := range r.chain {
 		if p.dir != "" {
 			dirs = append(dirs, p.path("wheels"))
+		}
+	}
+	return dirs
+}
+
+// Dirs lists the directories of this recipe and those it extends, nearest
+// first. One that is embedded lies in recipes below the top of the repository
+// it comes from, which is assumed to be root.
+func (r *Recipe) Dirs(root string) []string {
+	dirs := make([]string, len(r.chain))
+	for i, p := range r.chain {
+		if dirs[i] = p.dir; p.dir == "" {
+			dirs[i] = filepath.Join(root, "recipes", strings.TrimPrefix(p.label, embeddedLabel))
 		}
 	}
 	return dirs

@@ -26,6 +26,10 @@ var (
 // platforms are the platforms an environment can be built for.
 func platforms() []string { return []string{"darwin/arm64", "linux/amd64", "linux/arm64"} }
 
+// rules are those that a package can be let break; package builder/wheel, which
+// knows this one, has them.
+func rules() []string { return []string{"pth", "pycache", "record", "startup", "stdlib"} }
+
 // checker collects what is wrong, each with the path of its field.
 type checker struct {
 	r    *Recipe
@@ -178,7 +182,9 @@ func (c *checker) wheels(w Wheels) {
 	for i, d := range w.Waive {
 		f := fmt.Sprintf("wheels.waive[%d]", i)
 		c.decision(f, d.Package, d.Reason)
-		c.need(f+".rule", d.Rule)
+		if !slices.Contains(rules(), d.Rule) {
+			c.fail(f+".rule", "%q: known are %s", d.Rule, strings.Join(rules(), ", "))
+		}
 		if d.Path != "" {
 			c.file(f+".path", strings.TrimSuffix(d.Path, "/"))
 		}
