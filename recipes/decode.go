@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -15,7 +14,7 @@ import (
 // decode reads one recipe strictly. The error is an [*Error], or several
 // joined.
 func decode(file string, data []byte) (*Recipe, error) {
-	src := &source{file: file, lines: strings.Split(string(data), "\n")}
+	src := &source{file: file, lines: lineEnd.Split(string(data), -1)}
 	// The version first: a newer format may have fields we do not know.
 	var head struct {
 		Version int `yaml:"version"`
@@ -43,6 +42,9 @@ func decode(file string, data []byte) (*Recipe, error) {
 	}
 	return nil, src.fault(0, 0, err.Error())
 }
+
+// lineEnd is what the decoder takes for one.
+var lineEnd = regexp.MustCompile(`\r\n|[\r\n\x{85}\x{2028}\x{2029}]`)
 
 var unknownField = regexp.MustCompile(`^field (\S+) not found in type \S+$`)
 

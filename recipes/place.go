@@ -103,7 +103,7 @@ type source struct {
 func (s *source) fault(line, column int, message string) *Error {
 	e := &Error{File: s.file, Line: line, Column: column, Message: message}
 	if line >= 1 && line <= len(s.lines) {
-		e.Excerpt = login.ReplaceAllStringFunc(strings.TrimRight(s.lines[line-1], "\r"), func(secret string) string {
+		e.Excerpt = login.ReplaceAllStringFunc(s.lines[line-1], func(secret string) string {
 			return "//" + strings.Repeat("*", utf8.RuneCountInString(secret)-3) + "@"
 		})
 	}

@@ -5,9 +5,9 @@
 // recipes that ship with the program, with their locks.
 //
 // A [Recipe] is read in three steps: strict decoding, in which an unknown
-// field is a [*SyntaxError] with file, line and column; extends and merge; and
-// [Recipe.Validate]. [Load] does all three, for a directory with a recipe.yaml
-// or for the name of an embedded recipe.
+// field is an error; extends and merge; and [Recipe.Validate]. [Load] does all
+// three, for a directory with a recipe.yaml or for the name of an embedded
+// recipe. docs/recipe.md describes every field, in the words of [Schema].
 //
 // # Merging
 //
@@ -16,8 +16,17 @@
 // target with the same platform, its interpreter as a whole. A file belongs to
 // the recipe that named it, wherever that lies: [Recipe.ReadFile] knows.
 //
+// # Errors
+//
+// What is wrong is an [*Error] with file, line, column and the line itself,
+// and all of it is said at once. Decoding keeps a tree of the places where
+// values stand, and merging takes each value's place with it; so a value that
+// breaks a rule is shown in the recipe it came from. [Recipe.Fault] lets others
+// report what they find the same way. No error shows a login.
+//
 // It promises that equal recipes give equal [Recipe.Merged] bytes, wherever
-// they lie, and that nothing outside the recipe's own directory is read.
+// they lie; that nothing outside the recipe's own directory is read; and that
+// everything decided against the default has its reason ([Recipe.Decisions]).
 package recipes
 
 import (
