@@ -51,10 +51,8 @@ func TestDocumentedExamples(t *testing.T) {
 		}
 	}
 	full := string(examples(t)[0])
-	root, _ := schema(t)
-	for name, def := range root["$defs"].(object) {
-		properties, _ := def.(object)["properties"].(object)
-		for field := range properties {
+	for name, def := range schema(t).Defs {
+		for field := range def.Properties {
 			if !regexp.MustCompile(`[\s{]` + field + `:`).MatchString(full) {
 				t.Errorf("the example does not use %s of %s", field, name)
 			}
@@ -85,34 +83,25 @@ var tables = []struct {
 // The tables of the documentation are the schema's own words.
 func TestDocumentedFields(t *testing.T) {
 	t.Parallel()
-	root, resolve := schema(t)
+	root := schema(t)
 	old, err := os.ReadFile(docs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := string(old)
 	// What a recipe needs that extends none.
-	alone := root["then"].(object)
-	target := alone["properties"].(object)["targets"].(object)["items"].(object)
+	alone := map[string][]string{"recipe": root.Then.Required, "target": root.Then.Properties["targets"].Items.Required}
 	for _, table := range tables {
-		def := root
-		required, _ := alone["required"].([]any)
-		if table.name != "recipe" {
-			def = root["$defs"].(object)[table.name].(object)
-			required = nil
-		}
-		if table.name == "target" {
-			required = target["required"].([]any)
-		}
-		if always, ok := def["required"].([]any); ok {
-			required = slices.Concat(always, required)
+		def := root.Defs[table.name]
+		if table.name == "recipe" {
+			def = root
 		}
 		before, rest, found := strings.Cut(text, "\n### "+table.name+"\n")
 		i := strings.Index(rest, "\n##")
 		if !found || i < 0 {
 			t.Fatalf("%s has no section %q", docs, table.name)
 		}
-		text = before + "\n### " + table.name + "\n\n" + fieldTable(table.typ, def["properties"].(object), required, resolve) + rest[i:]
+		text = before + "\n### " + table.name + "\n\n" + fieldTable(root, table.typ, def, slices.Concat(def.Required, alone[table.name])) + rest[i:]
 	}
 	if text == string(old) {
 		return
@@ -126,48 +115,46 @@ func TestDocumentedFields(t *testing.T) {
 }
 
 // fieldTable is one object as a table, in the order of the struct.
-func fieldTable(typ reflect.Type, properties object, required []any, resolve func(object) object) string {
+func fieldTable(root *node, typ reflect.Type, def *node, required []string) string {
 	var b strings.Builder
 	b.WriteString("| field | value | |\n|---|---|---|\n")
 	for f := range typ.Fields() {
 		name := f.Tag.Get("yaml")
-		p, ok := properties[name].(object)
+		p, ok := def.Properties[name]
 		if !ok {
 			continue // not exported; TestSchemaIsTheStructs knows
 		}
 		label := "`" + name + "`"
-		if slices.Contains(required, any(name)) {
+		if slices.Contains(required, name) {
 			label = "**" + label + "**"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", label, value(p, resolve), p["description"])
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", label, value(root, p), p.Description)
 	}
 	return b.String()
 }
 
 // value says what a field holds.
-func value(p object, resolve func(object) object) string {
-	ref, _ := p["$ref"].(string)
-	ref = strings.TrimPrefix(ref, "#/$defs/")
-	p = resolve(p)
-	if enum, ok := p["enum"].([]any); ok {
-		var words []string
-		for _, e := range enum {
-			if e != "" {
-				words = append(words, fmt.Sprintf("`%v`", e))
-			}
+func value(root, p *node) string {
+	ref := p.name()
+	p = p.resolve(root)
+	var words []string
+	for _, e := range p.Enum {
+		if e != "" {
+			words = append(words, fmt.Sprintf("`%v`", e))
 		}
-		return strings.Join(words, ", ")
 	}
 	switch {
-	case p["properties"] != nil:
+	case len(words) > 0:
+		return strings.Join(words, ", ")
+	case p.Properties != nil:
 		return "[" + ref + "](#" + ref + ")"
-	case p["type"] == "array":
-		return "list of " + value(p["items"].(object), resolve)
-	case p["type"] == "object":
-		return "map of " + value(p["additionalProperties"].(object), resolve)
-	case p["oneOf"] != nil:
+	case slices.Contains(p.Type, "array"):
+		return "list of " + value(root, p.Items)
+	case slices.Contains(p.Type, "object"):
+		return "map of " + value(root, p.Others)
+	case p.OneOf != nil:
 		return "string, or list of them"
-	case p["type"] == "integer":
+	case slices.Contains(p.Type, "integer"):
 		return "number"
 	case slices.Contains([]string{"sha256", "url", "package", "duration"}, ref):
 		return ref

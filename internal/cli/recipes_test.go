@@ -5,9 +5,8 @@ package cli
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/metalpack/metalpack/builder/wheel"
 	"github.com/metalpack/metalpack/recipes"
@@ -16,20 +15,13 @@ import (
 // Package recipes cannot ask package wheel which rules it has.
 func TestSchemaKnowsTheRules(t *testing.T) {
 	t.Parallel()
-	var schema struct {
-		Defs struct {
-			Waive struct {
-				Properties struct {
-					Rule struct{ Enum []string } `json:"rule"`
-				} `json:"properties"`
-			} `json:"waive"`
-		} `json:"$defs"`
-	}
-	if err := json.Unmarshal(recipes.Schema(), &schema); err != nil {
+	rules, err := json.Marshal(wheel.Rules())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(wheel.Rules(), schema.Defs.Waive.Properties.Rule.Enum); d != "" {
-		t.Error(d)
+	text := strings.NewReplacer(" ", "", "\n", "").Replace(string(recipes.Schema()))
+	if want := `"rule":{"description":"Therule.","type":"string","enum":` + string(rules); !strings.Contains(text, want) {
+		t.Errorf("schema.json has no %s", want)
 	}
 }
 

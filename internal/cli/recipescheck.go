@@ -157,7 +157,7 @@ func unprovable(r *recipes.Recipe, t recipes.Target, wheels []lock.Wheel) (errs 
 
 // each takes joined errors apart.
 func each(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what is wrapped in one of them belongs to that one
+	joined, ok := err.(interface{ Unwrap() []error })
 	if _, one := errors.AsType[*recipes.Error](err); !ok || !one {
 		return []error{err}
 	}
