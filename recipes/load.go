@@ -145,7 +145,7 @@ func loadChain(at place, above []string) (*Recipe, error) {
 	}
 	next, err := r.parent(at)
 	if err != nil {
-		return nil, r.because("extends", err)
+		return nil, r.Because("extends", err)
 	}
 	above = append(above, at.label)
 	if slices.Contains(above, next.label) || len(above) >= maxExtends {

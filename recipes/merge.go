@@ -74,15 +74,17 @@ func merge(base, child *Recipe) *Recipe {
 }
 
 // mergeTargets replaces field by field where the platform is the same; new
-// platforms come last.
+// platforms come last, and so do those that a recipe has twice, which Validate
+// refuses.
 func (r *Recipe) mergeTargets(all merger, base, child []Target) {
 	out := slices.Clone(base)
 	for i := range base {
 		all.out.set(strconv.Itoa(i), all.base.at(strconv.Itoa(i)))
 	}
 	for j, c := range child {
-		i := slices.IndexFunc(out, func(t Target) bool { return t.Platform == c.Platform })
-		if i < 0 {
+		same := func(t Target) bool { return t.Platform == c.Platform }
+		i := slices.IndexFunc(base, same)
+		if i < 0 || slices.ContainsFunc(child[:j], same) {
 			all.out.set(strconv.Itoa(len(out)), all.child.at(strconv.Itoa(j)))
 			out = append(out, c)
 			continue

@@ -190,8 +190,8 @@ func (r *Recipe) Fault(field, format string, args ...any) *Error {
 	return r.at.fault(field, fmt.Sprintf(format, args...))
 }
 
-// because is Fault for an error that says why, and stays what it is.
-func (r *Recipe) because(field string, err error) *Error {
+// Because is [Recipe.Fault] for an error that says why, and stays what it is.
+func (r *Recipe) Because(field string, err error) *Error {
 	e := r.at.fault(field, plain(err))
 	e.Err = err
 	return e

@@ -64,10 +64,11 @@ func (r *Recipe) Validate() error {
 		c.fail("targets", "none")
 	}
 	for i, t := range r.Targets {
-		c.target(fmt.Sprintf("targets[%d]", i), t)
 		if slices.ContainsFunc(r.Targets[:i], func(o Target) bool { return o.Platform == t.Platform }) {
 			c.fail(fmt.Sprintf("targets[%d].platform", i), "%s appears twice", t.Platform)
+			continue
 		}
+		c.target(fmt.Sprintf("targets[%d]", i), t)
 		if t.Lock != "" && slices.ContainsFunc(r.Targets[:i], func(o Target) bool { return o.Lock == t.Lock }) {
 			c.fail(fmt.Sprintf("targets[%d].lock", i), "%s belongs to another target", t.Lock)
 		}

@@ -107,14 +107,15 @@ func (a *app) checkRecipe(out *checkedRecipes, name string) {
 		add(levelError, "", err)
 		return
 	}
+	if _, err := r.ReadFile(r.Requirements); err != nil {
+		add(levelError, "", r.Because("requirements", err))
+	}
 	used := make(map[string]bool)
 	sound := true
 	for i, t := range r.Targets {
-		_, _, wheels, err := lock.ForRecipe(r, t)
+		wheels, at, err := wheelsOf(r, t)
 		if err != nil {
-			place := r.Fault(fmt.Sprintf("targets[%d].lock", i), "%s", strings.TrimSuffix(err.Error(), ": "+bundle.ErrInvalid.Error()))
-			place.Err = lockHint(err, r, t.Platform)
-			add(levelError, t.Platform, place)
+			add(levelError, t.Platform, r.Because(fmt.Sprintf("targets[%d].%s", i, at), err))
 			sound = false
 			continue
 		}
@@ -139,6 +140,19 @@ func (a *app) checkRecipe(out *checkedRecipes, name string) {
 			add(levelWarning, "", r.Fault(fmt.Sprintf("wheels.waive[%d].package", i), "no target has a package %s", d.Package))
 		}
 	}
+}
+
+// wheelsOf selects the wheels of a target. With an error comes the field that
+// has to do with it.
+func wheelsOf(r *recipes.Recipe, t recipes.Target) (wheels []lock.Wheel, field string, err error) {
+	if _, err := lock.ForTarget(t); err != nil {
+		if t.OS != "" {
+			return nil, "os", err
+		}
+		return nil, "glibc", err
+	}
+	_, _, wheels, err = lock.ForRecipe(r, t)
+	return wheels, "lock", lockHint(err, r, t.Platform)
 }
 
 // unprovable finds probes for the version of a package that a target does not

@@ -61,7 +61,7 @@ func (a *app) newRecipesMatrixCmd() *cobra.Command {
 			"repository. With --changed - the paths come from standard input, relative to the\n" +
 			"working directory.",
 		Example: "  metalpack recipes matrix recipes --changed origin/main...\n" +
-			"  echo \"matrix=$(metalpack recipes matrix)\" >>\"$GITHUB_OUTPUT\"",
+			"  jobs=$(metalpack recipes matrix) && echo \"jobs=$jobs\" >>\"$GITHUB_OUTPUT\"",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runRecipesMatrix(cmd.Context(), args, o) },
 	}
