@@ -7,95 +7,51 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 
 	"go.yaml.in/yaml/v4"
-
-	"github.com/metalpack/metalpack/bundle"
 )
 
-// SyntaxError is a recipe that does not decode: an unknown field, a value of
-// the wrong kind, or no YAML at all. It wraps [bundle.ErrInvalid].
-type SyntaxError struct {
-	File    string
-	Line    int // from 1; 0 = unknown
-	Column  int
-	Message string
-	Excerpt string // the line
-}
-
-// Error gives the position and the message, then the line with a caret.
-func (e *SyntaxError) Error() string {
-	if e.Line == 0 {
-		return fmt.Sprintf("%s: %s", e.File, e.Message)
-	}
-	head := fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
-	if e.Excerpt == "" {
-		return head
-	}
-	return fmt.Sprintf("%s\n  %s\n  %s^", head, e.Excerpt, caretIndent(e.Excerpt, e.Column))
-}
-
-// Unwrap returns [bundle.ErrInvalid].
-func (e *SyntaxError) Unwrap() error { return bundle.ErrInvalid }
-
-// caretIndent puts the caret under the column, keeping tabs as they are.
-func caretIndent(line string, column int) string {
-	var b strings.Builder
-	n := 1
-	for _, c := range line {
-		if n >= column {
-			break
-		}
-		if c == '\t' {
-			b.WriteByte('\t')
-		} else {
-			b.WriteByte(' ')
-		}
-		n++
-	}
-	return b.String()
-}
-
-// decode reads one recipe strictly. The error is a [*SyntaxError], or several
-// joined, or wraps [bundle.ErrInvalid] for a version this program does not
-// know.
+// decode reads one recipe strictly. The error is an [*Error], or several
+// joined.
 func decode(file string, data []byte) (*Recipe, error) {
+	src := &source{file: file, lines: lineEnd.Split(string(data), -1)}
 	// The version first: a newer format may have fields we do not know.
 	var head struct {
 		Version int `yaml:"version"`
 	}
-	if err := yaml.Load(data, &head); err == nil && head.Version != FormatVersion {
-		return nil, fmt.Errorf("%s: version %d, this program reads version %d: %w", file, head.Version, FormatVersion, bundle.ErrInvalid)
+	var doc yaml.Node
+	known := yaml.Load(data, &doc) == nil // where its values stand
+	if err := yaml.Load(data, &head); known && err == nil && head.Version != FormatVersion {
+		return nil, src.spots(&doc).fault("version", fmt.Sprintf("%d: this program reads version %d", head.Version, FormatVersion))
 	}
 	r := new(Recipe)
 	err := yaml.Load(data, r, yaml.WithKnownFields())
 	if err == nil {
+		r.at = src.spots(&doc)
 		return r, nil
 	}
-	lines := strings.Split(string(data), "\n")
 	if many, ok := errors.AsType[*yaml.LoadErrors](err); ok {
 		errs := make([]error, 0, len(many.Errors))
 		for _, e := range many.Errors {
-			errs = append(errs, syntaxError(file, lines, e))
+			errs = append(errs, src.syntax(e))
 		}
 		return nil, errors.Join(errs...)
 	}
 	if one, ok := errors.AsType[*yaml.LoadError](err); ok {
-		return nil, syntaxError(file, lines, one)
+		return nil, src.syntax(one)
 	}
-	return nil, &SyntaxError{File: file, Message: err.Error()}
+	return nil, src.fault(0, 0, err.Error())
 }
+
+// lineEnd is what the decoder takes for one.
+var lineEnd = regexp.MustCompile(`\r\n|[\r\n\x{85}\x{2028}\x{2029}]`)
 
 var unknownField = regexp.MustCompile(`^field (\S+) not found in type \S+$`)
 
-func syntaxError(file string, lines []string, e *yaml.LoadError) *SyntaxError {
-	s := &SyntaxError{File: file, Line: e.Mark.Line, Column: e.Mark.Column, Message: e.Message}
-	if m := unknownField.FindStringSubmatch(e.Message); m != nil {
-		s.Message = fmt.Sprintf("unknown field %q", m[1])
+func (s *source) syntax(e *yaml.LoadError) *Error {
+	message := e.Message
+	if m := unknownField.FindStringSubmatch(message); m != nil {
+		message = fmt.Sprintf("unknown field %q", m[1])
 	}
-	if s.Line >= 1 && s.Line <= len(lines) {
-		s.Excerpt = strings.TrimRight(lines[s.Line-1], "\r")
-	}
-	return s
+	return s.fault(e.Mark.Line, e.Mark.Column, message)
 }

@@ -47,6 +47,19 @@ func Names() []string {
 	return names
 }
 
+// Below lists the directories right below dir that hold a recipe, as paths that
+// begin with dir, sorted.
+func Below(dir string) []string {
+	found, err := fs.Glob(os.DirFS(dir), "*/"+FileName)
+	if err != nil {
+		return nil // the pattern is one
+	}
+	for i := range found {
+		found[i] = filepath.Join(dir, path.Dir(found[i]))
+	}
+	return found
+}
+
 // place is a directory of a recipe, embedded or on disk.
 type place struct {
 	fs    fs.FS
@@ -55,6 +68,9 @@ type place struct {
 }
 
 func (p place) path(name string) string { return filepath.Join(p.dir, filepath.FromSlash(name)) }
+
+// embeddedLabel begins the label of an embedded recipe.
+const embeddedLabel = "embedded "
 
 // file names one of its files in messages.
 func (p place) file(name string) string {
@@ -66,8 +82,8 @@ func (p place) file(name string) string {
 
 // Load reads, merges and validates the recipe in a directory, or the embedded
 // recipe of that name; a bare word that is both is the embedded one. Errors
-// wrap [bundle.ErrNotFound] and list the known recipes, are a [*SyntaxError],
-// or wrap [bundle.ErrInvalid].
+// wrap [bundle.ErrNotFound] and list the known recipes, or [bundle.ErrInvalid];
+// what is wrong in a file is an [*Error], or several joined.
 func Load(nameOrDir string) (*Recipe, error) {
 	at, err := find(nameOrDir)
 	if err != nil {
@@ -79,7 +95,7 @@ func Load(nameOrDir string) (*Recipe, error) {
 	}
 	r.setDefaults()
 	if err := r.Validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", at.file(FileName), err)
+		return nil, err // names file and place
 	}
 	return r, nil
 }
@@ -109,16 +125,12 @@ func embedded(name string) (place, error) {
 	if err != nil {
 		return place{}, fmt.Errorf("recipe %q: %w", name, err)
 	}
-	return place{fs: sub, label: "embedded " + name}, nil
+	return place{fs: sub, label: embeddedLabel + name}, nil
 }
 
 // loadChain reads the recipe at a place and, below it, what it extends. Above
 // holds the labels of the recipes that lead here.
 func loadChain(at place, above []string) (*Recipe, error) {
-	if slices.Contains(above, at.label) || len(above) >= maxExtends {
-		return nil, fmt.Errorf("%s: extends %s: a circle, or more than %d recipes: %w",
-			at.file(FileName), strings.Join(append(above, at.label), " -> "), maxExtends, bundle.ErrInvalid)
-	}
 	data, err := readFile(at, FileName, maxRecipe)
 	if err != nil {
 		return nil, err
@@ -133,9 +145,13 @@ func loadChain(at place, above []string) (*Recipe, error) {
 	}
 	next, err := r.parent(at)
 	if err != nil {
-		return nil, fmt.Errorf("%s: extends: %w", at.file(FileName), err)
+		return nil, r.Because("extends", err)
 	}
-	base, err := loadChain(next, append(above, at.label))
+	above = append(above, at.label)
+	if slices.Contains(above, next.label) || len(above) >= maxExtends {
+		return nil, r.Fault("extends", "%s: a circle, or more than %d recipes", strings.Join(append(above, next.label), " -> "), maxExtends)
+	}
+	base, err := loadChain(next, above)
 	if err != nil {
 		return nil, err
 	}

@@ -4,86 +4,138 @@
 package recipes
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 
 	"go.yaml.in/yaml/v4"
 
 	"github.com/metalpack/metalpack/bundle"
 )
 
+// merger lays one mapping over another and notes where each value of the
+// result was written.
+type merger struct{ base, child, out *spot }
+
+// in is the merger of the mapping under a key, which is another in the child
+// where that is a list.
+func (m merger) in(key, childKey string) merger {
+	n := merger{base: m.base.at(key), child: m.child.at(childKey)}
+	if place := cmp.Or(n.child, n.base); place != nil {
+		n.out = &spot{in: place.in, line: place.line, column: place.column}
+	}
+	m.out.set(key, n.out)
+	return n
+}
+
+// take notes that the value under a key is the child's, or the one below.
+func (m merger) take(key string, inherited bool) {
+	from := m.child
+	if inherited {
+		from = m.base
+	}
+	m.out.set(key, from.at(key))
+}
+
 // merge lays a recipe over the one it extends.
 func merge(base, child *Recipe) *Recipe {
 	out := *child
 	out.Extends = ""
-	first(&out.Name, base.Name)
-	first(&out.Release, base.Release)
-	first(&out.Requirements, base.Requirements)
-	out.Targets = mergeTargets(base.Targets, child.Targets)
-	w, b := &out.Wheels, base.Wheels
-	firstList(&w.Winner, b.Winner)
-	firstList(&w.Waive, b.Waive)
-	firstList(&w.Exclude, b.Exclude)
-	firstList(&w.Substitute, b.Substitute)
-	firstList(&w.Extra, b.Extra)
-	firstList(&out.Strip, base.Strip)
-	firstList(&out.Probes, base.Probes)
-	firstList(&out.Compression.Codecs, base.Compression.Codecs)
-	first(&out.Compression.Gzip, base.Compression.Gzip)
-	first(&out.Compression.Zstd, base.Compression.Zstd)
-	out.Launch = mergeMap(base.Launch, child.Launch)
+	doc := merger{base: base.at, child: child.at}
+	if child.at != nil {
+		doc.out = &spot{in: child.at.in, line: child.at.line, column: child.at.column}
+	}
+	out.at = doc.out
+	first(doc, "version", &out.Version, base.Version)
+	first(doc, "name", &out.Name, base.Name)
+	first(doc, "release", &out.Release, base.Release)
+	first(doc, "requirements", &out.Requirements, base.Requirements)
+	out.mergeTargets(doc.in("targets", "targets"), base.Targets, child.Targets)
+	m, w, b := doc.in("wheels", "wheels"), &out.Wheels, base.Wheels
+	firstList(m, "winner", &w.Winner, b.Winner)
+	firstList(m, "waive", &w.Waive, b.Waive)
+	firstList(m, "exclude", &w.Exclude, b.Exclude)
+	firstList(m, "substitute", &w.Substitute, b.Substitute)
+	firstList(m, "extra", &w.Extra, b.Extra)
+	firstList(doc, "strip", &out.Strip, base.Strip)
+	firstList(doc, "probes", &out.Probes, base.Probes)
+	m = doc.in("compression", "compression")
+	firstList(m, "codecs", &out.Compression.Codecs, base.Compression.Codecs)
+	first(m, "gzip", &out.Compression.Gzip, base.Compression.Gzip)
+	first(m, "zstd", &out.Compression.Zstd, base.Compression.Zstd)
+	out.Launch = mergeMap(doc.in("launch", "launch"), base.Launch, child.Launch)
 	out.chain = append(slices.Clone(child.chain), base.chain...)
-	out.origin = mergeMap(base.origin, child.origin)
+	out.origin = mergeMap(merger{}, base.origin, child.origin)
 	return &out
 }
 
 // mergeTargets replaces field by field where the platform is the same; new
-// platforms come last.
-func mergeTargets(base, child []Target) []Target {
+// platforms come last, and so do those that a recipe has twice, which Validate
+// refuses.
+func (r *Recipe) mergeTargets(all merger, base, child []Target) {
 	out := slices.Clone(base)
-	for _, c := range child {
-		i := slices.IndexFunc(out, func(t Target) bool { return t.Platform == c.Platform })
-		if i < 0 {
+	for i := range base {
+		all.out.set(strconv.Itoa(i), all.base.at(strconv.Itoa(i)))
+	}
+	for j, c := range child {
+		same := func(t Target) bool { return t.Platform == c.Platform }
+		i := slices.IndexFunc(base, same)
+		if i < 0 || slices.ContainsFunc(child[:j], same) {
+			all.out.set(strconv.Itoa(len(out)), all.child.at(strconv.Itoa(j)))
 			out = append(out, c)
 			continue
 		}
-		b := out[i]
-		first(&c.OS, b.OS)
-		first(&c.Glibc, b.Glibc)
-		first(&c.Lock, b.Lock)
-		first(&c.Interpreter, b.Interpreter)
+		b, m := out[i], all.in(strconv.Itoa(i), strconv.Itoa(j))
+		first(m, "platform", &c.Platform, b.Platform)
+		first(m, "os", &c.OS, b.OS)
+		first(m, "glibc", &c.Glibc, b.Glibc)
+		first(m, "lock", &c.Lock, b.Lock)
+		c.replaces = b.replaces || c.Interpreter != Interpreter{} && b.Interpreter != Interpreter{} && c.Interpreter != b.Interpreter
+		first(m, "interpreter", &c.Interpreter, b.Interpreter)
+		vars := m.in("env", "env")
 		env := maps.Clone(b.Env)
-		for name, vars := range c.Env {
+		for name := range b.Env {
+			vars.take(name, true)
+		}
+		for name := range c.Env {
 			if env == nil {
 				env = make(map[string]map[string]string)
 			}
-			env[name] = mergeMap(env[name], vars)
+			env[name] = mergeMap(vars.in(name, name), b.Env[name], c.Env[name])
 		}
 		c.Env = env
 		out[i] = c
 	}
-	return out
+	r.Targets = out
 }
 
 // first keeps v, or takes the value below when v is not set.
-func first[T comparable](v *T, below T) {
+func first[T comparable](m merger, key string, v *T, below T) {
 	var zero T
-	if *v == zero {
-		*v = below
-	}
+	m.take(key, *v == zero)
+	*v = cmp.Or(*v, below)
 }
 
 // firstList is first for lists: an empty list that is written replaces too.
-func firstList[T any](v *[]T, below []T) {
+func firstList[T any](m merger, key string, v *[]T, below []T) {
+	m.take(key, *v == nil)
 	if *v == nil {
 		*v = below
 	}
 }
 
-func mergeMap[K comparable, V any](base, child map[K]V) map[K]V {
+// mergeMap lays one map over another, key by key.
+func mergeMap[V any](m merger, base, child map[string]V) map[string]V {
+	for key := range base {
+		m.take(key, true)
+	}
+	for key := range child {
+		m.take(key, false)
+	}
 	if base == nil {
 		return child
 	}
@@ -97,8 +149,8 @@ func (r *Recipe) setDefaults() {
 	if len(r.Compression.Codecs) == 0 {
 		r.Compression.Codecs = []string{CodecGzip, CodecZstd}
 	}
-	first(&r.Compression.Gzip, DefaultGzip)
-	first(&r.Compression.Zstd, DefaultZstd)
+	r.Compression.Gzip = cmp.Or(r.Compression.Gzip, DefaultGzip)
+	r.Compression.Zstd = cmp.Or(r.Compression.Zstd, DefaultZstd)
 	for i := range r.Targets {
 		in := &r.Targets[i].Interpreter
 		if u, err := url.Parse(in.URL); in.File == "" && err == nil && in.URL != "" {

@@ -5,9 +5,9 @@
 // recipes that ship with the program, with their locks.
 //
 // A [Recipe] is read in three steps: strict decoding, in which an unknown
-// field is a [*SyntaxError] with file, line and column; extends and merge; and
-// [Recipe.Validate]. [Load] does all three, for a directory with a recipe.yaml
-// or for the name of an embedded recipe.
+// field is an error; extends and merge; and [Recipe.Validate]. [Load] does all
+// three, for a directory with a recipe.yaml or for the name of an embedded
+// recipe. docs/recipe.md describes every field, in the words of [Schema].
 //
 // # Merging
 //
@@ -16,14 +16,25 @@
 // target with the same platform, its interpreter as a whole. A file belongs to
 // the recipe that named it, wherever that lies: [Recipe.ReadFile] knows.
 //
+// # Errors
+//
+// What is wrong is an [*Error] with file, line, column and the line itself,
+// and all of it is said at once. Decoding keeps a tree of the places where
+// values stand, and merging takes each value's place with it; so a value that
+// breaks a rule is shown in the recipe it came from. [Recipe.Fault] lets others
+// report what they find the same way. No error shows a login.
+//
 // It promises that equal recipes give equal [Recipe.Merged] bytes, wherever
-// they lie, and that nothing outside the recipe's own directory is read.
+// they lie; that nothing outside the recipe's own directory is read; and that
+// everything decided against the default has its reason ([Recipe.Decisions]).
 package recipes
 
 import (
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -48,6 +59,7 @@ type Recipe struct {
 	home   place            // where the recipe itself lies
 	chain  []place          // home first, then what it extends
 	origin map[string]place // where each named file lies
+	at     *spot            // where its fields were written; nil = not read from a file
 }
 
 // Target is one platform of a recipe.
@@ -58,6 +70,8 @@ type Target struct {
 	Lock        string                       `yaml:"lock"`        // file
 	Interpreter Interpreter                  `yaml:"interpreter"` // CPython
 	Env         map[string]map[string]string `yaml:"env"`         // launch profile -> variables it gets on this platform
+
+	replaces bool // the interpreter takes the place of another recipe's
 }
 
 // Interpreter is the CPython archive of a target.
@@ -155,6 +169,19 @@ func (r *Recipe) WheelDirs() []string {
 	return dirs
 }
 
+// Dirs lists the directories of this recipe and those it extends, nearest
+// first. One that is embedded lies in recipes below the top of the repository
+// it comes from, which is assumed to be root.
+func (r *Recipe) Dirs(root string) []string {
+	dirs := make([]string, len(r.chain))
+	for i, p := range r.chain {
+		if dirs[i] = p.dir; p.dir == "" {
+			dirs[i] = filepath.Join(root, "recipes", strings.TrimPrefix(p.label, embeddedLabel))
+		}
+	}
+	return dirs
+}
+
 // Target returns the target of a platform, given as os/arch.
 func (r *Recipe) Target(platform string) (Target, bool) {
 	i := slices.IndexFunc(r.Targets, func(t Target) bool { return t.Platform == platform })
@@ -185,26 +212,6 @@ func (r *Recipe) Profiles(t Target) map[string]bundle.Profile {
 			p.Env = env
 		}
 		out[name] = p
-	}
-	return out
-}
-
-// Decisions lists what the recipe decided against the default, for
-// environment.json.
-func (r *Recipe) Decisions() []bundle.Decision {
-	w := r.Wheels
-	out := make([]bundle.Decision, 0, len(w.Exclude)+len(w.Winner)+len(w.Waive)+len(w.Substitute))
-	for _, d := range r.Wheels.Exclude {
-		out = append(out, bundle.Decision{Kind: "exclude", Package: d.Package, Reason: d.Reason})
-	}
-	for _, d := range r.Wheels.Winner {
-		out = append(out, bundle.Decision{Kind: "winner", Package: d.Package, Path: d.Path, Reason: d.Reason})
-	}
-	for _, d := range r.Wheels.Waive {
-		out = append(out, bundle.Decision{Kind: "waive", Package: d.Package, Path: d.Path, Rule: d.Rule, Reason: d.Reason})
-	}
-	for _, d := range r.Wheels.Substitute {
-		out = append(out, bundle.Decision{Kind: "substitute", Package: d.Package, Path: d.File, Reason: d.Reason})
 	}
 	return out
 }

@@ -46,7 +46,7 @@ func load(t *testing.T, name string) *recipes.Recipe {
 
 func TestShippedRecipesLoad(t *testing.T) {
 	t.Parallel()
-	if diff := cmp.Diff([]string{"mlx-lm", "vllm-metal"}, recipes.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"mlx-lm", "vllm", "vllm-metal"}, recipes.Names()); diff != "" {
 		t.Error(diff)
 	}
 	for _, name := range recipes.Names() {
@@ -164,8 +164,8 @@ func TestSyntaxErrors(t *testing.T) {
 		"top":           {"version: 1\nlabl: x\n", "recipe.yaml:2:1: unknown field \"labl\"\n  labl: x\n  ^"},
 		"kind":          {"version: 1\nname: [x]\n", "recipe.yaml:2:7: cannot construct"},
 		"twice":         {"version: 1\nname: a\nname: b\n", "already defined"},
-		"version":       {"version: 2\nnews: true\n", "version 2, this program reads version 1"},
-		"no version":    {"name: x\n", "version 0"},
+		"version":       {"version: 2\nnews: true\n", "recipe.yaml:1:10: version: 2: this program reads version 1\n  version: 2\n           ^"},
+		"no version":    {"name: x\n", "recipe.yaml:1:1: version: 0: this"},
 		"empty":         {"", "recipe.yaml"},
 	} {
 		_, err := recipes.Load(write(t, map[string]string{"recipe.yaml": c.text}))

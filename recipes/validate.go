@@ -7,12 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -22,17 +21,30 @@ var (
 	floorVersion  = regexp.MustCompile(`^\d{1,2}\.\d{1,2}$`)
 	lockName      = regexp.MustCompile(`^pylock(\.[^./]+)?\.toml$`)
 	packageName   = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	variable      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
 // platforms are the platforms an environment can be built for.
 func platforms() []string { return []string{"darwin/arm64", "linux/amd64", "linux/arm64"} }
 
+// rules are those that a package can be let break; package builder/wheel, which
+// knows this one, has them.
+func rules() []string { return []string{"pth", "pycache", "record", "startup", "stdlib"} }
+
 // checker collects what is wrong, each with the path of its field.
-type checker struct{ errs []error }
+type checker struct {
+	r    *Recipe
+	errs []error
+}
 
 func (c *checker) fail(field, format string, args ...any) {
-	c.errs = append(c.errs, fmt.Errorf("%s: %s: %w", field, fmt.Sprintf(format, args...), bundle.ErrInvalid))
+	c.errs = append(c.errs, c.r.Fault(field, format, args...))
+}
+
+// must reports an error about a field, if there is one.
+func (c *checker) must(field string, err error) {
+	if err != nil {
+		c.fail(field, "%s", plain(err))
+	}
 }
 
 func (c *checker) need(field, value string) {
@@ -41,79 +53,88 @@ func (c *checker) need(field, value string) {
 	}
 }
 
-// Validate reports everything that is wrong with a merged recipe. The error
-// wraps [bundle.ErrInvalid].
+// Validate reports everything that is wrong with a merged recipe, as [*Error]
+// joined, in the order of the fields.
 func (r *Recipe) Validate() error {
-	c := new(checker)
-	if err := bundle.CheckName(r.Name); err != nil {
-		c.errs = append(c.errs, err)
-	}
+	c := &checker{r: r}
+	c.must("name", bundle.CheckName(r.Name))
 	c.need("release", r.Release)
 	c.file("requirements", r.Requirements)
 	if len(r.Targets) == 0 {
 		c.fail("targets", "none")
 	}
 	for i, t := range r.Targets {
-		c.target(fmt.Sprintf("targets[%d]", i), r, t)
 		if slices.ContainsFunc(r.Targets[:i], func(o Target) bool { return o.Platform == t.Platform }) {
 			c.fail(fmt.Sprintf("targets[%d].platform", i), "%s appears twice", t.Platform)
+			continue
 		}
-		if slices.ContainsFunc(r.Targets[:i], func(o Target) bool { return o.Lock == t.Lock }) {
+		c.target(fmt.Sprintf("targets[%d]", i), t)
+		if t.Lock != "" && slices.ContainsFunc(r.Targets[:i], func(o Target) bool { return o.Lock == t.Lock }) {
 			c.fail(fmt.Sprintf("targets[%d].lock", i), "%s belongs to another target", t.Lock)
 		}
 	}
 	c.wheels(r.Wheels)
 	for i, glob := range r.Strip {
-		if glob == "" || strings.HasPrefix(glob, "/") || strings.Contains("/"+glob+"/", "/../") || !doublestar.ValidatePattern(glob) {
-			c.fail(fmt.Sprintf("strip[%d]", i), "%q is no pattern relative to the root", glob)
-		}
+		c.strip(fmt.Sprintf("strip[%d]", i), glob)
 	}
 	c.compression(r.Compression)
-	for name, p := range r.Launch {
-		c.profile("launch."+name, p)
+	for _, name := range slices.Sorted(maps.Keys(r.Launch)) {
+		c.profile(name, r.Launch[name])
 	}
 	for i, p := range r.Probes {
 		c.probe(fmt.Sprintf("probes[%d]", i), p)
+		if slices.ContainsFunc(r.Probes[:i], func(o bundle.Probe) bool { return o.Label() == p.Label() }) {
+			c.fail(fmt.Sprintf("probes[%d]", i), "another probe is named %q too: reports could not tell them apart", p.Label())
+		}
 	}
 	return errors.Join(c.errs...)
 }
 
 // file checks a named file: inside the recipe's directory.
 func (c *checker) file(field, name string) {
-	if err := bundle.CheckPath(name); err != nil {
-		c.errs = append(c.errs, fmt.Errorf("%s: %w", field, err))
+	if name == "" {
+		c.fail(field, "missing")
+		return
 	}
+	c.must(field, bundle.CheckPath(name))
 }
 
-func (c *checker) target(field string, r *Recipe, t Target) {
+func (c *checker) target(field string, t Target) {
 	if !slices.Contains(platforms(), t.Platform) {
 		c.fail(field+".platform", "%q: known are %s", t.Platform, strings.Join(platforms(), ", "))
 		return
 	}
-	set, unset, name, other := t.OS, t.Glibc, ".os", ".glibc"
+	set, unset, name, other, like := t.OS, t.Glibc, ".os", ".glibc", "15.0"
 	if strings.HasPrefix(t.Platform, "linux/") {
-		set, unset, name, other = t.Glibc, t.OS, ".glibc", ".os"
+		set, unset, name, other, like = t.Glibc, t.OS, ".glibc", ".os", "2.35"
 	}
 	if !floorVersion.MatchString(set) {
-		c.fail(field+name, "%q: want the oldest system it runs on, like %q", set, "15.0")
+		c.fail(field+name, "%q: want the oldest system it runs on, like %q", set, like)
 	}
 	if unset != "" {
 		c.fail(field+other, "has no meaning on %s", t.Platform)
 	}
 	c.file(field+".lock", t.Lock)
-	if !lockName.MatchString(t.Lock) {
+	if t.Lock != "" && !lockName.MatchString(t.Lock) {
 		c.fail(field+".lock", "%q: want pylock.NAME.toml without further dots, beside the recipe", t.Lock)
 	}
-	c.interpreter(field+".interpreter", t.Interpreter)
-	for name, vars := range t.Env {
-		if _, ok := r.Launch[name]; !ok {
-			c.fail(field+".env."+name, "there is no launch profile of that name")
+	c.interpreter(field+".interpreter", t)
+	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
+		at := field + ".env." + name
+		p, ok := c.r.Launch[name]
+		if !ok {
+			c.fail(at, "there is no launch profile of that name")
 		}
-		c.environment(field+".env."+name, vars)
+		c.environment(at, t.Env[name], p.Scratch)
 	}
 }
 
-func (c *checker) interpreter(field string, in Interpreter) {
+func (c *checker) interpreter(field string, t Target) {
+	in := t.Interpreter
+	if in == (Interpreter{}) {
+		c.fail(field, "missing")
+		return
+	}
 	if !pythonVersion.MatchString(in.Version) {
 		c.fail(field+".version", "%q: want a full version of CPython 3.12, like 3.12.16", in.Version)
 	}
@@ -124,6 +145,9 @@ func (c *checker) interpreter(field string, in Interpreter) {
 		c.baseName(field+".file", in.File)
 	}
 	c.address(field+".url", in.URL)
+	if t.replaces && strings.TrimSpace(in.Reason) == "" {
+		c.fail(field+".reason", "missing: it replaces the interpreter of the recipe below, so it says why")
+	}
 }
 
 func (c *checker) sha256(field, s string) {
@@ -159,7 +183,9 @@ func (c *checker) wheels(w Wheels) {
 	for i, d := range w.Waive {
 		f := fmt.Sprintf("wheels.waive[%d]", i)
 		c.decision(f, d.Package, d.Reason)
-		c.need(f+".rule", d.Rule)
+		if !slices.Contains(rules(), d.Rule) {
+			c.fail(f+".rule", "%q: known are %s", d.Rule, strings.Join(rules(), ", "))
+		}
 		if d.Path != "" {
 			c.file(f+".path", strings.TrimSuffix(d.Path, "/"))
 		}
@@ -202,65 +228,4 @@ func (c *checker) goos(field, s string) {
 	if s != "" && s != "darwin" && s != "linux" {
 		c.fail(field, "%q: known are darwin, linux", s)
 	}
-}
-
-func (c *checker) compression(z Compression) {
-	for i, codec := range z.Codecs {
-		if (codec != CodecGzip && codec != CodecZstd) || slices.Contains(z.Codecs[:i], codec) {
-			c.fail(fmt.Sprintf("compression.codecs[%d]", i), "%q: known are gzip, zstd, each once", codec)
-		}
-	}
-	if z.Gzip < 1 || z.Gzip > 9 {
-		c.fail("compression.gzip", "%d: want 1 to 9", z.Gzip)
-	}
-	if z.Zstd != "fast" && z.Zstd != "release" && z.Zstd != "best" {
-		c.fail("compression.zstd", "%q: known are fast, release, best", z.Zstd)
-	}
-}
-
-func (c *checker) profile(field string, p bundle.Profile) {
-	if err := bundle.CheckName(strings.TrimPrefix(field, "launch.")); err != nil {
-		c.errs = append(c.errs, fmt.Errorf("%s: %w", field, err))
-	}
-	c.need(field+".module", p.Module)
-	if !strings.HasPrefix(p.Health, "/") {
-		c.fail(field+".health", "%q: want a path", p.Health)
-	}
-	if p.Names != bundle.NamesServed && p.Names != bundle.NamesRewrite {
-		c.fail(field+".names", "%q: known is %q", p.Names, bundle.NamesRewrite)
-	}
-	if len(p.Endpoints) == 0 {
-		c.fail(field+".endpoints", "none")
-	}
-	c.environment(field+".env", p.Env)
-	for _, name := range p.Scratch {
-		c.environment(field+".scratch", map[string]string{name: ""})
-	}
-}
-
-func (c *checker) environment(field string, vars map[string]string) {
-	for name, value := range vars {
-		if !variable.MatchString(name) || strings.ContainsRune(value, 0) {
-			c.fail(field, "%q is no environment variable", name)
-		}
-	}
-}
-
-func (c *checker) probe(field string, p bundle.Probe) {
-	n := 0
-	for _, set := range []bool{len(p.Import) > 0, p.Call != "", p.Code != ""} {
-		if set {
-			n++
-		}
-	}
-	if n != 1 {
-		c.fail(field, "want exactly one of import, call, code")
-	}
-	if p.Version != "" && len(p.Import) == 0 {
-		c.fail(field+".version", "goes with import")
-	}
-	if p.Equals != "" && p.Call == "" {
-		c.fail(field+".equals", "goes with call")
-	}
-	c.goos(field+".on", p.On)
 }

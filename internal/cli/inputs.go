@@ -130,7 +130,7 @@ func (a *app) builderInput(r *recipes.Recipe, t *targetInputs) (builder.Input, e
 		Interpreter: builder.Interpreter{
 			Path: t.paths[t.target.Interpreter.SHA256], SHA256: t.target.Interpreter.SHA256, Version: t.target.Interpreter.Version,
 		},
-		Strip: r.Strip, Decisions: r.Decisions(), Launch: r.Profiles(t.target), Probes: r.Probes,
+		Strip: r.Strip, Decisions: r.Decisions(t.target), Launch: r.Profiles(t.target), Probes: r.Probes,
 		RecipeYAML: merged, LockTOML: t.lockFile,
 		CacheDir: cacheDir, Gzip: -1, Zstd: "none", Events: a.events(),
 	}

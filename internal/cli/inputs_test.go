@@ -102,6 +102,8 @@ func TestDecisionsReachTheBuild(t *testing.T) {
 	}
 	decisions := []bundle.Decision{
 		{Kind: "exclude", Package: "unwanted", Reason: "nobody imports it"},
+		{Kind: "extra", Package: "direct", Path: direct.name, Reason: "on no index"},
+		{Kind: "extra", Package: "extra", Path: extra.name, Reason: "on no index"},
 		{Kind: "substitute", Package: "demo", Path: own.name, Reason: "built from a commit"},
 		{Kind: "waive", Package: "demo", Path: "demo.py", Rule: "stdlib", Reason: "a test"},
 	}

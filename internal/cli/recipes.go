@@ -5,6 +5,9 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,17 +24,52 @@ type recipeRow struct {
 
 func (a *app) newRecipesCmd() *cobra.Command {
 	parent := &cobra.Command{
-		Use: "recipes", Short: "the recipes that ship with this program",
+		Use: "recipes", Short: "the recipes that ship with this program, and yours",
 		Args: cobra.ArbitraryArgs, RunE: group,
 	}
-	parent.AddCommand(&cobra.Command{
-		Use:     "list",
-		Short:   "list the embedded recipes",
-		Example: "  metalpack recipes list",
-		Args:    exactArgs(),
-		RunE:    func(*cobra.Command, []string) error { return a.runRecipesList() },
-	})
+	parent.AddCommand(
+		&cobra.Command{
+			Use:     "list",
+			Short:   "list the embedded recipes",
+			Example: "  metalpack recipes list",
+			Args:    exactArgs(),
+			RunE:    func(*cobra.Command, []string) error { return a.runRecipesList() },
+		},
+		a.newRecipesCheckCmd(),
+		a.newRecipesMatrixCmd(),
+		&cobra.Command{
+			Use:   "schema",
+			Short: "print the JSON Schema of recipe.yaml",
+			Long: "Print the JSON Schema (2020-12) of recipe.yaml. Editors use it where the recipe says\n" +
+				"# yaml-language-server: $schema=schema.json",
+			Example: "  metalpack recipes schema >schema.json",
+			Args:    exactArgs(),
+			RunE: func(*cobra.Command, []string) error {
+				_, err := a.env.Stdout.Write(recipes.Schema())
+				return err
+			},
+		},
+	)
 	return parent
+}
+
+// whichRecipes turns arguments into what [recipes.Load] takes: none means the
+// embedded recipes, a directory without a recipe means those right below it.
+func whichRecipes(args []string) []string {
+	if len(args) == 0 {
+		return recipes.Names()
+	}
+	var names []string
+	for _, arg := range args {
+		if _, err := os.Stat(filepath.Join(arg, recipes.FileName)); err != nil && !slices.Contains(recipes.Names(), arg) {
+			if below := recipes.Below(arg); len(below) > 0 {
+				names = append(names, below...)
+				continue
+			}
+		}
+		names = append(names, arg) // if it is none, Load says so
+	}
+	return names
 }
 
 func (a *app) runRecipesList() error {
