@@ -102,7 +102,7 @@ func (c *checker) target(field string, r *Recipe, t Target) {
 	}
 	c.file(field+".lock", t.Lock)
 	if !lockName.MatchString(t.Lock) {
-		c.fail(field+".lock", "%q: want pylock.NAME.toml without further dots, beside the recipe", t.Lock)
+		c.fail(field+".lock", "%q: want pylock.NAME.toml without further dots, beside the recipe; 'metalpack lock RECIPE --from FILE' makes it of a requirements file with hashes", t.Lock)
 	}
 	c.interpreter(field+".interpreter", t.Interpreter)
 	for name, vars := range t.Env {
