@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -132,6 +134,11 @@ func (l *Lock) wheelsOf(r *recipes.Recipe, t *target.Target) ([]Wheel, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, w := range wheels {
+		if err := checkScheme(w); err != nil {
+			return nil, err
+		}
+	}
 	for _, w := range extras {
 		if row, ok := l.row(w.Name); ok && row.Archive != nil && row.Archive.Hashes["sha256"] == w.SHA256 {
 			w.Size = row.Archive.Size
@@ -160,4 +167,21 @@ func (l *Lock) wheelsOf(r *recipes.Recipe, t *target.Target) ([]Wheel, error) {
 		}
 	}
 	return wheels, nil
+}
+
+// checkScheme refuses addresses that anybody on the way may answer for; on this
+// host nobody is on the way.
+func checkScheme(w Wheel) error {
+	if w.URL == "" {
+		return nil
+	}
+	u, err := url.Parse(w.URL)
+	if err != nil {
+		return fmt.Errorf("%s %s: the address does not parse: %w", w.Name, w.Version, bundle.ErrInvalid)
+	}
+	local := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
+	if u.Scheme != "https" && (u.Scheme != "http" || !local) {
+		return fmt.Errorf("%s %s: %s: is no address for a lock, only https: %w", w.Name, w.Version, u.Scheme, bundle.ErrInvalid)
+	}
+	return nil
 }

@@ -106,7 +106,7 @@ func (p *hashedPin) setURL(address string) error {
 	case strings.Contains(u.Scheme, "+"):
 		return fmt.Errorf("%s: %s has no content hash; name the commit in the recipe's requirements", p.name, u.Scheme)
 	case u.Scheme != "https":
-		return fmt.Errorf("%s: %s: is no address for a lock, only https:", p.name, u.Scheme)
+		return fmt.Errorf("%s: %s: is no address for a lock, only https", p.name, u.Scheme)
 	case u.User != nil:
 		return fmt.Errorf("%s: credentials do not belong into a lock", p.name)
 	}
@@ -126,7 +126,7 @@ func (p *hashedPin) setURL(address string) error {
 	p.url = u.String()
 	parsed, err := target.ParseWheelName(path.Base(u.Path))
 	if err != nil {
-		return err
+		return fmt.Errorf("%s is no wheel, and nothing is compiled here", path.Base(u.Path))
 	}
 	p.version = parsed.Version
 	return nil

@@ -5,6 +5,7 @@ package lock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -96,7 +97,7 @@ func (o ResolveOptions) finish(ctx context.Context, r *recipes.Recipe, t *target
 		if rows[i].Archive == nil {
 			continue
 		}
-		if err := o.complete(ctx, &rows[i], wheels[i]); err != nil {
+		if err := errors.Join(checkScheme(wheels[i]), o.complete(ctx, &rows[i], wheels[i])); err != nil {
 			return nil, err
 		}
 	}

@@ -58,7 +58,7 @@ func (l *Lock) selectExcept(t *target.Target, exclude []string) ([]Wheel, error)
 		seen[p.Name] = true
 		w, err := p.choose(t)
 		if err != nil {
-			return nil, fmt.Errorf("%s %s: %w", p.Name, p.Version, err)
+			return nil, fmt.Errorf("%s: %w", strings.TrimSpace(p.Name+" "+p.Version), err)
 		}
 		out = append(out, w)
 	}
@@ -174,8 +174,7 @@ func (p *Package) wheel(name string, f File) (Wheel, error) {
 	if err != nil {
 		return Wheel{}, fmt.Errorf("%s: %w", name, err)
 	}
-	w := Wheel{Name: p.Name, Version: version, File: name, Size: f.Size, SHA256: sum, URL: f.URL}
-	return w, nil
+	return Wheel{Name: p.Name, Version: version, File: name, Size: f.Size, SHA256: sum, URL: f.URL}, nil
 }
 
 // sameButLocal compares versions; a local part may be missing in one.
