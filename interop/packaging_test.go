@@ -6,6 +6,7 @@ package interop
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,6 +97,7 @@ func (s *stage) chosen(t *testing.T, python string, args ...string) map[string]s
 
 // judgeShipped: packaging selects the same files from the locks that we ship.
 func (s *stage) judgeShipped(t *testing.T, python string) {
+	t.Helper()
 	locks, err := filepath.Glob(filepath.Join(s.root, "recipes", "*", "pylock.*.toml"))
 	if err != nil || len(locks) == 0 {
 		t.Fatal("no locks: ", err)
@@ -116,12 +118,13 @@ func (s *stage) judgeShipped(t *testing.T, python string) {
 func demoRecipe(t *testing.T, requirements string) string {
 	t.Helper()
 	dir := t.TempDir()
-	yaml := "version: 1\nname: demo\nrelease: '1'\nrequirements: requirements.in\ntargets:\n"
+	var yaml strings.Builder
+	yaml.WriteString("version: 1\nname: demo\nrelease: '1'\nrequirements: requirements.in\ntargets:\n")
 	for _, to := range judgedTargets {
-		yaml += "  - {platform: " + to.platform + ", " + to.key + ": '" + to.floor + "', lock: " + lockName(to) +
-			", interpreter: {version: 3.12.3, file: python.tar, sha256: " + strings.Repeat("0", 64) + "}}\n"
+		fmt.Fprintf(&yaml, "  - {platform: %s, %s: '%s', lock: %s, interpreter: {version: 3.12.3, file: python.tar, sha256: %064d}}\n",
+			to.platform, to.key, to.floor, lockName(to), 0)
 	}
-	write(t, filepath.Join(dir, "recipe.yaml"), yaml)
+	write(t, filepath.Join(dir, "recipe.yaml"), yaml.String())
 	write(t, filepath.Join(dir, "requirements.in"), requirements)
 	return dir
 }
@@ -143,6 +146,7 @@ func write(t *testing.T, path, text string) {
 // judgeSelection: of all wheels of real packages, as uv locks them for every
 // platform at once, packaging and pip take those that we take.
 func (s *stage) judgeSelection(t *testing.T, python string) {
+	t.Helper()
 	recipe := demoRecipe(t, "")
 	lock := filepath.Join(recipe, "pylock.toml")
 	s.run(t, filepath.Join(filepath.Dir(python), "uv"), "pip", "compile", "--quiet", "--universal", "--no-deps", "--no-header", "--python-version", "3.12",
@@ -168,6 +172,7 @@ func (s *stage) judgeSelection(t *testing.T, python string) {
 // judgeRequirements: what uv writes with hashes for the same requirements
 // becomes the lock that we resolve.
 func (s *stage) judgeRequirements(t *testing.T, uv string) {
+	t.Helper()
 	recipe := demoRecipe(t, "requests\ncffi\n")
 	cache := filepath.Join(t.TempDir(), "cache")
 	s.run(t, s.program("metalpack"), "--cache", cache, "lock", recipe, "--platform", "linux/amd64")
@@ -180,6 +185,7 @@ func (s *stage) judgeRequirements(t *testing.T, uv string) {
 // judgeGit: real git and real uv make the same wheel of a commit twice, and no
 // target needs another.
 func (s *stage) judgeGit(t *testing.T) {
+	t.Helper()
 	need(t, "git")
 	project := t.TempDir()
 	write(t, filepath.Join(project, "pyproject.toml"), "[build-system]\nrequires = ['setuptools>=77']\nbuild-backend = 'setuptools.build_meta'\n"+

@@ -158,7 +158,8 @@ func (l *Lock) wheelsOf(r *recipes.Recipe, t *target.Target) ([]Wheel, error) {
 		if len(others) == len(wheels) && !slices.ContainsFunc(l.Packages, func(p Package) bool { return p.Name == s.Package }) {
 			return nil, fmt.Errorf("substitute %s: neither the lock nor the recipe has such a package: %w", s.Package, bundle.ErrInvalid)
 		}
-		wheels = append(others, w)
+		others = append(others, w)
+		wheels = others
 	}
 	slices.SortFunc(wheels, func(a, b Wheel) int { return strings.Compare(a.Name, b.Name) })
 	for i := 1; i < len(wheels); i++ {

@@ -136,7 +136,7 @@ func (s *Sources) build(ctx context.Context, uv UV, c commitRequirement) (madeWh
 	if err := s.checkout(ctx, c, dir, tree); err != nil {
 		return madeWheel{}, err
 	}
-	argv := []string{uv.Path, "build", "--wheel", "--quiet", "--no-create-gitignore", "--out-dir", out, filepath.Join(tree, filepath.FromSlash(c.subdirectory))}
+	argv := []string{uv.Path, "build", "--wheel", "--quiet", "--out-dir", out, filepath.Join(tree, filepath.FromSlash(c.subdirectory))}
 	env := []string{"UV_PYTHON_DOWNLOADS=never", "UV_NO_PROGRESS=1", "NO_COLOR=1", "SOURCE_DATE_EPOCH=315619200"}
 	if _, err := uv.Runner.Run(ctx, Command{Dir: dir, Env: env, Argv: sameMask(argv)}); err != nil {
 		return madeWheel{}, fmt.Errorf("uv build: %w", uvError(ctx, err))

@@ -33,50 +33,60 @@ var (
 
 // parseCommit reads a line of requirements; false when it names no version
 // control. Errors wrap [bundle.ErrInvalid].
-func parseCommit(line string) (commitRequirement, bool, error) {
-	bad := func(format string, args ...any) (commitRequirement, bool, error) {
-		return commitRequirement{}, true, fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), bundle.ErrInvalid)
-	}
+func parseCommit(line string) (c commitRequirement, ok bool, err error) {
 	line = strings.TrimSpace(comment.ReplaceAllString(line, ""))
 	kind := fromVCS.FindStringSubmatch(line)
 	if kind == nil {
-		return commitRequirement{}, false, nil
+		return c, false, nil
 	}
 	if kind[1] != "git" {
-		return bad("%s is not read, only git", kind[1])
+		return c, true, invalid("%s is not read, only git", kind[1])
 	}
 	m := commitLine.FindStringSubmatch(line)
 	if m == nil {
-		return bad("want NAME @ git+https://HOST/REPOSITORY@COMMIT")
+		return c, true, invalid("want NAME @ git+https://HOST/REPOSITORY@COMMIT")
 	}
-	u, err := url.Parse(m[3])
+	c = commitRequirement{name: target.NormalizeName(m[1]), extras: m[2], marker: m[4] + m[5]}
+	if err := c.setURL(m[3]); err != nil {
+		return c, true, fmt.Errorf("%s: %w", c.name, err)
+	}
+	return c, true, nil
+}
+
+// setURL takes REPOSITORY@COMMIT#subdirectory=PATH.
+func (c *commitRequirement) setURL(address string) error {
+	u, err := url.Parse(address)
 	if err != nil {
-		return bad("the address does not parse")
+		return invalid("the address does not parse")
 	}
-	c := commitRequirement{name: target.NormalizeName(m[1]), extras: m[2], marker: m[4] + m[5]}
 	switch {
 	case u.Scheme != "https" && u.Scheme != "ssh" && u.Scheme != "file":
-		return bad("%s: git+%s is not accepted, only git+https, git+ssh and git+file", c.name, u.Scheme)
+		return invalid("git+%s is not accepted, only git+https, git+ssh and git+file", u.Scheme)
 	case u.RawQuery != "" || u.Path == "" || (u.Host == "") != (u.Scheme == "file"):
-		return bad("%s: want git+https://HOST/REPOSITORY@COMMIT", c.name)
+		return invalid("want git+https://HOST/REPOSITORY@COMMIT")
 	}
 	if _, secret := u.User.Password(); secret || u.Scheme == "https" && u.User != nil {
-		return bad("%s: credentials do not belong into requirements; git has them from its own configuration", c.name)
+		return invalid("credentials do not belong into requirements; git has them from its own configuration")
 	}
-	for part := range strings.SplitSeq(u.Fragment, "&") {
-		key, value, _ := strings.Cut(part, "=")
-		if part != "" && (key != "subdirectory" || bundle.CheckPath(value) != nil) {
-			return bad("%s: #%s is not read, only #subdirectory=PATH", c.name, part)
+	if u.Fragment != "" {
+		sub, ok := strings.CutPrefix(u.Fragment, "subdirectory=")
+		if !ok || bundle.CheckPath(sub) != nil {
+			return invalid("#%s is not read, only #subdirectory=PATH", u.Fragment)
 		}
-		c.subdirectory = value
+		c.subdirectory = sub
 	}
 	repository, revision, _ := strings.Cut(u.Path, "@")
-	u.Path, u.RawPath, u.Fragment = repository, "", ""
+	u.Path, u.RawPath, u.Fragment, u.RawFragment = repository, "", "", ""
 	if !fullCommit.MatchString(revision) {
-		return bad("%s: revision %q is no full commit, which alone always means the same files; 'git ls-remote %s' lists them", c.name, revision, u)
+		return invalid("revision %q is no full commit, which alone always means the same files; 'git ls-remote %s' lists them", revision, u)
 	}
 	c.commit, c.url = revision, u.String()
-	return c, true, nil
+	return nil
+}
+
+// invalid is an error that wraps [bundle.ErrInvalid].
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), bundle.ErrInvalid)
 }
 
 // takeSources turns requirements of git commits into requirements of the wheels

@@ -115,17 +115,17 @@ func (a *app) runLock(ctx context.Context, name string, o lockOptions) (err erro
 // wouldChange is the error of --check.
 func wouldChange(r *recipes.Recipe, rows []lockRow) error {
 	var files []string
-	hint := "metalpack lock " + argument(r)
+	hint := []string{"metalpack lock", argument(r)}
 	for _, row := range rows {
 		if row.Changed {
 			files = append(files, row.File)
-			hint += " --platform " + row.Platform
+			hint = append(hint, "--platform", row.Platform)
 		}
 	}
 	if len(files) == 0 {
 		return nil
 	}
-	return edge.WithHint(fmt.Errorf("%s would change: %w", strings.Join(files, ", "), lock.ErrStale), "%s", hint)
+	return edge.WithHint(fmt.Errorf("%s would change: %w", strings.Join(files, ", "), lock.ErrStale), "%s", strings.Join(hint, " "))
 }
 
 // findUV finds uv, or installs one in the cache.
