@@ -19,6 +19,11 @@
 //	openai     the Go and the Python client chat with metalrun serve
 //	reproduce  two builds in unlike surroundings give one digest
 //
+// TestLocks needs no artifact: Python's packaging and pip choose the files that
+// we choose from the shipped locks and among all wheels of real packages, what
+// uv writes with hashes becomes the lock that we resolve, and real git and uv
+// make one wheel of a commit.
+//
 // Start it with make interop at the root of the repository. A judge whose
 // program is not there is skipped and says so; INTEROP_REQUIRE_ALL=1 makes
 // that a failure. Everything is written below a temporary directory but for

@@ -116,7 +116,7 @@ func (c *checker) target(field string, t Target) {
 	}
 	c.file(field+".lock", t.Lock)
 	if t.Lock != "" && !lockName.MatchString(t.Lock) {
-		c.fail(field+".lock", "%q: want pylock.NAME.toml without further dots, beside the recipe", t.Lock)
+		c.fail(field+".lock", "%q: want pylock.NAME.toml without further dots, beside the recipe; 'metalpack lock RECIPE --from FILE' makes it of a requirements file with hashes", t.Lock)
 	}
 	c.interpreter(field+".interpreter", t)
 	for _, name := range slices.Sorted(maps.Keys(t.Env)) {

@@ -19,17 +19,16 @@ func (l *Lock) Encode() []byte {
 		fmt.Fprintf(&b, "requires-python = %s\n", quote(l.RequiresPython))
 	}
 	if len(l.Environments) > 0 {
-		quoted := make([]string, len(l.Environments))
-		for i, e := range l.Environments {
-			quoted[i] = quote(e)
-		}
-		fmt.Fprintf(&b, "environments = [%s]\n", strings.Join(quoted, ", "))
+		fmt.Fprintf(&b, "environments = %s\n", quoteAll(l.Environments))
 	}
 	for i := range l.Packages {
 		l.Packages[i].encode(&b)
 	}
 	if in, ok := l.Inputs(); ok {
 		fmt.Fprintf(&b, "\n[tool.metalpack]\nplatform = %s\nfloor = %s\ninputs = %s\n", quote(in.Platform), quote(in.Floor), quote(in.Checksum))
+		if len(in.Extra) > 0 {
+			fmt.Fprintf(&b, "extra = %s\n", quoteAll(in.Extra))
+		}
 	}
 	return []byte(b.String())
 }
@@ -52,6 +51,24 @@ func (p *Package) encode(b *strings.Builder) {
 		}
 		b.WriteString("]\n")
 	}
+	if p.VCS != nil {
+		fmt.Fprintf(b, "vcs = %s\n", encodeVCS(p.VCS))
+	}
+	if made, ok := p.Tool["metalpack"].(map[string]any); ok {
+		fmt.Fprintf(b, "[packages.tool.metalpack]\nfile = %s\nsize = %d\nsha256 = %s\n",
+			quote(fmt.Sprint(made["file"])), made["size"], quote(fmt.Sprint(made["sha256"])))
+	}
+}
+
+// encodeVCS writes the keys that a row of ours has.
+func encodeVCS(vcs map[string]any) string {
+	var pairs []string
+	for _, key := range []string{"type", "url", "requested-revision", "commit-id", "subdirectory"} {
+		if value, ok := vcs[key].(string); ok && value != "" {
+			pairs = append(pairs, key+" = "+quote(value))
+		}
+	}
+	return "{ " + strings.Join(pairs, ", ") + " }"
 }
 
 func (f File) encode(key, value string) string {
@@ -79,6 +96,15 @@ func quote(s string) string {
 	}
 	b.WriteByte('"')
 	return b.String()
+}
+
+// quoteAll writes a TOML array of strings.
+func quoteAll(list []string) string {
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = quote(s)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // fromWheels makes the address-free rows of selected wheels.

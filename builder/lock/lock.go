@@ -5,16 +5,26 @@
 // written without addresses, and uv, the resolver that makes them.
 //
 // [Parse] reads a lock, [Lock.Select] evaluates it for a declared target into
-// [Wheel] rows, [Resolve] asks uv for a new one, [Check] tells whether one is
-// stale. [ForRecipe] is all that a build needs: lock, check, selection and the
-// recipe's own decisions. [Locate] asks uv where files lie, known by sha256.
+// [Wheel] rows, [Resolve] asks uv for a new one, [Convert] makes one of a
+// requirements file with hashes, [Compare] tells what changed, and [Check]
+// whether one is stale. [ForRecipe] is all that a build needs: lock, check,
+// selection and the recipe's own decisions. [Locate] asks uv where files lie,
+// known by sha256.
 //
 // # Identity, no address
 //
 // A lock that [Lock.Encode] writes says what a file is (name, size, sha256)
 // and never where it lies: addresses rot, differ behind a mirror, and are not
 // ours to freeze. Only a file that is on no index keeps its URL. Under
-// [tool.metalpack] stands a checksum of what the resolver was asked.
+// [tool.metalpack] stand a checksum of what the resolver was asked and the
+// names of the rows that the recipe brought as extra wheels.
+//
+// # Git commits
+//
+// A requirement "name @ git+https://…@COMMIT" becomes a wheel once, when the
+// lock is made ([Sources]). The vcs row says where it came from, and under
+// [packages.tool.metalpack] which wheel was made of it; builds use that wheel
+// and know nothing of git.
 //
 // It promises that selection never looks at the host, and that rows which name
 // no bytes (sdist, vcs, directory, no sha256) are refused, not skipped.
@@ -25,11 +35,13 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/metalpack/metalpack/builder/target"
 	"github.com/metalpack/metalpack/bundle"
 )
 
@@ -37,8 +49,12 @@ import (
 var (
 	// ErrNoUV: uv is neither on PATH nor can it be installed.
 	ErrNoUV = errors.New("uv is not available")
+	// ErrNoGit: git is not on PATH.
+	ErrNoGit = errors.New("git is not on PATH")
 	// ErrStale: the lock does not belong to the recipe as it is now.
 	ErrStale = errors.New("the lock is stale")
+	// ErrYanked: the index says that a version is not to be used any more.
+	ErrYanked = errors.New("yanked")
 )
 
 // Version is the lock-version this package writes.
@@ -90,9 +106,10 @@ type File struct {
 
 // Inputs is [tool.metalpack]: what the resolver was asked.
 type Inputs struct {
-	Platform string // linux/amd64
-	Floor    string // glibc 2.35
-	Checksum string // sha256:…
+	Platform string   // linux/amd64
+	Floor    string   // glibc 2.35
+	Checksum string   // sha256:…
+	Extra    []string // packages whose rows are extra wheels of the recipe, sorted
 }
 
 // Inputs returns what [tool.metalpack] says; false when it is not there.
@@ -103,6 +120,11 @@ func (l *Lock) Inputs() (Inputs, bool) {
 	}
 	text := func(key string) string { s, _ := table[key].(string); return s }
 	in := Inputs{Platform: text("platform"), Floor: text("floor"), Checksum: text("inputs")}
+	if names, ok := table["extra"].([]any); ok {
+		for _, name := range names {
+			in.Extra = append(in.Extra, fmt.Sprint(name))
+		}
+	}
 	return in, in.Checksum != ""
 }
 
@@ -180,7 +202,7 @@ func (l *Lock) validate() error {
 func (p *Package) validate() error {
 	bad := func(why string) error { return fmt.Errorf("%s: %w", why, bundle.ErrInvalid) }
 	if !normalName.MatchString(p.Name) {
-		return bad("the name is not normalised")
+		return bad(fmt.Sprintf("the name is not normalised, want %q", target.NormalizeName(p.Name)))
 	}
 	sources := 0
 	for _, has := range []bool{p.VCS != nil, p.Directory != nil, p.Archive != nil, p.Sdist != nil || len(p.Wheels) > 0} {
@@ -208,6 +230,19 @@ func (p *Package) validate() error {
 		if len(f.Hashes) == 0 {
 			return bad("a file has no hashes")
 		}
+		if _, ok := f.Hashes["sha256"]; ok && len(f.Hashes) > 1 {
+			// Every hash of a row counts, and only this one is checked.
+			return bad("a file has hashes besides sha256, which are not checked here")
+		}
 	}
 	return nil
+}
+
+// row returns the first row of a package.
+func (l *Lock) row(name string) (*Package, bool) {
+	i := slices.IndexFunc(l.Packages, func(p Package) bool { return p.Name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return &l.Packages[i], true
 }

@@ -5,8 +5,6 @@ package lock
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,204 +15,115 @@ import (
 	"github.com/metalpack/metalpack/recipes"
 )
 
-// ForTarget makes the build target of a recipe's target.
-func ForTarget(t recipes.Target) (*target.Target, error) {
-	return target.New(t.Bundle(), t.Interpreter.Version)
-}
-
-// Read reads and decodes the lock of a recipe's target. Errors wrap
-// [bundle.ErrNotFound] or [bundle.ErrInvalid].
-func Read(r *recipes.Recipe, rt recipes.Target) (*Lock, []byte, error) {
-	data, err := r.ReadFile(rt.Lock)
-	if err != nil {
-		return nil, nil, err
-	}
-	l, err := Parse(rt.Lock, data)
-	return l, data, err
-}
-
-// Checksum is the checksum of what the resolver is asked: requirements,
-// platform with floor, Python minor version and excluded packages.
-func Checksum(r *recipes.Recipe, t *target.Target) (string, error) {
-	requirements, err := requirementsOf(r)
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "metalpack lock inputs 1\nplatform %s\nfloor %s\npython %s\n", t.Platform(), t.Platform().Floor(), t.PythonMinor())
-	for _, name := range excluded(r) {
-		fmt.Fprintf(&b, "exclude %s\n", name)
-	}
-	fmt.Fprintf(&b, "requirements %d\n%s", len(requirements), requirements)
-	sum := sha256.Sum256([]byte(b.String()))
-	return "sha256:" + hex.EncodeToString(sum[:]), nil
-}
-
-// requirementsOf reads the requirements with Unix line ends, so that a
-// checkout's line ends do not make a lock stale. Option lines would bring in
-// inputs that no checksum covers.
-func requirementsOf(r *recipes.Recipe) (string, error) {
-	data, err := r.ReadFile(r.Requirements)
-	if err != nil {
-		return "", err
-	}
-	text := strings.ReplaceAll(string(data), "\r\n", "\n")
-	for i, line := range strings.Split(text, "\n") {
-		if strings.HasPrefix(strings.TrimSpace(line), "-") {
-			return "", fmt.Errorf("%s:%d: option lines are not accepted; indexes are configured in uv: %w", r.Requirements, i+1, bundle.ErrInvalid)
-		}
-	}
-	return text, nil
-}
-
-// excluded lists the packages the recipe leaves out, sorted.
-func excluded(r *recipes.Recipe) []string {
-	names := make([]string, 0, len(r.Wheels.Exclude))
-	for _, e := range r.Wheels.Exclude {
-		names = append(names, e.Package)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// Check reports whether the lock belongs to the recipe as it is now. The error
-// wraps [ErrStale]. A lock without [tool.metalpack], made by hand or by
-// another tool, passes.
-func Check(l *Lock, r *recipes.Recipe, t *target.Target) error {
-	in, ok := l.Inputs()
-	if !ok {
-		return nil
-	}
-	want, err := Checksum(r, t)
-	if err != nil {
-		return err
-	}
-	if in.Checksum != want {
-		return fmt.Errorf("requirements, target, Python version or excludes of recipe %s changed since it was made: %w", r.Name, ErrStale)
-	}
-	return nil
-}
-
-// ForRecipe reads the lock of a recipe's target, checks that it is not stale,
-// and returns it, its bytes, and the wheels to install: selected, without the
-// excluded, with substitutes and extras. Errors are those of [Read], [Check]
-// and [Lock.Select].
-func ForRecipe(r *recipes.Recipe, rt recipes.Target) (*Lock, []byte, []Wheel, error) {
-	t, err := ForTarget(rt)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	l, data, err := Read(r, rt)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	wheels, err := l.wheelsOf(r, t)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w", rt.Lock, err)
-	}
-	return l, data, wheels, nil
-}
-
-func (l *Lock) wheelsOf(r *recipes.Recipe, t *target.Target) ([]Wheel, error) {
-	if err := Check(l, r, t); err != nil {
-		return nil, err
-	}
-	skip := excluded(r)
-	for _, s := range r.Wheels.Substitute {
-		skip = append(skip, s.Package)
-	}
-	wheels, err := l.selectExcept(t, skip)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range r.Wheels.Extra {
-		if e.On != "" && e.On != t.Platform().OS {
-			continue
-		}
-		w, err := ownWheel(t, e.File, e.URL, e.SHA256)
-		if err != nil {
-			return nil, fmt.Errorf("extra wheel: %w", err)
-		}
-		wheels = append(wheels, w)
-	}
-	for _, s := range r.Wheels.Substitute {
-		w, err := ownWheel(t, s.File, s.URL, s.SHA256)
-		if err != nil {
-			return nil, fmt.Errorf("substitute %s: %w", s.Package, err)
-		}
-		if w.Name != s.Package {
-			return nil, fmt.Errorf("substitute %s: %s belongs to another package: %w", s.Package, s.File, bundle.ErrInvalid)
-		}
-		// The wheel whose place it takes: an extra one, or a row that was not selected.
-		others := slices.DeleteFunc(wheels, func(w Wheel) bool { return w.Name == s.Package })
-		if len(others) == len(wheels) && !slices.ContainsFunc(l.Packages, func(p Package) bool { return p.Name == s.Package }) {
-			return nil, fmt.Errorf("substitute %s: neither the lock nor the recipe has such a package: %w", s.Package, bundle.ErrInvalid)
-		}
-		wheels = append(others, w)
-	}
-	slices.SortFunc(wheels, func(a, b Wheel) int { return strings.Compare(a.Name, b.Name) })
-	for i := 1; i < len(wheels); i++ {
-		if wheels[i].Name == wheels[i-1].Name {
-			return nil, fmt.Errorf("%s is there twice: %s and %s: %w", wheels[i].Name, wheels[i-1].File, wheels[i].File, bundle.ErrInvalid)
-		}
-	}
-	return wheels, nil
-}
-
-// ownWheel is a wheel that the recipe brings.
-func ownWheel(t *target.Target, file, url, sum string) (Wheel, error) {
-	parsed, err := target.ParseWheelName(file)
-	if err != nil {
-		return Wheel{}, err
-	}
-	if err := t.Accepts(file); err != nil {
-		return Wheel{}, err
-	}
-	return Wheel{Name: parsed.Name, Version: parsed.Version, File: file, SHA256: sum, URL: url, Direct: url != ""}, nil
-}
-
-// ResolveOptions says how [Resolve] treats a lock that is there.
+// ResolveOptions says how [Resolve] and [Convert] treat a lock that is there,
+// and who brings what uv cannot see.
 type ResolveOptions struct {
-	Current *Lock    // its versions are kept if they still fit; nil = newest of all
+	Current *Lock    // the lock as it is: its versions are kept if they still fit; nil = there is none
 	Update  []string // packages to bring up to date although Current has them
+	Upgrade bool     // bring all up to date
+
+	// Asset gets the wheel of a URL, checks its sha256 and returns its size in
+	// bytes. What cannot be had wraps bundle.ErrUnreachable, ErrNotFound or
+	// ErrUnauthorized and costs the row its size; other errors end the whole.
+	// nil = no sizes.
+	Asset   func(context.Context, Wheel) (int64, error)
+	Sources *Sources // makes wheels of git commits; nil = such requirements are refused
 	Events  bundle.EventFunc
 }
 
 // Resolve asks uv for the closure of the recipe's requirements on a target and
-// returns a lock without addresses, filtered for that target. Errors wrap
-// [ErrNoUV], [bundle.ErrUnreachable] or [bundle.ErrInvalid], and carry what uv
-// said.
+// returns a lock without addresses, filtered for that target, with the rows of
+// the recipe's extra wheels. Errors wrap [ErrNoUV], [ErrNoGit], [ErrYanked],
+// [bundle.ErrUnreachable], [bundle.ErrNotFound] for a commit, or
+// [bundle.ErrInvalid], and carry what uv or git said.
 func Resolve(ctx context.Context, uv UV, r *recipes.Recipe, t *target.Target, o ResolveOptions) (*Lock, error) {
+	l, err := resolve(ctx, uv, r, t, o)
+	if err != nil {
+		return nil, fmt.Errorf("recipe %s, %s: %w", r.Name, t, err)
+	}
+	return l, nil
+}
+
+func resolve(ctx context.Context, uv UV, r *recipes.Recipe, t *target.Target, o ResolveOptions) (*Lock, error) {
 	requirements, err := requirementsOf(r)
 	if err != nil {
 		return nil, err
 	}
+	requirements, sources, err := o.takeSources(ctx, uv, r.Requirements, requirements, t)
+	if err != nil {
+		return nil, err
+	}
+	in := compileInput{requirements: requirements, target: t, fresh: true, update: o.Update}
+	if !o.Upgrade {
+		in.current = o.Current
+	}
+	found, err := uv.compile(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range excluded(r) {
+		if _, ok := found.row(name); !ok {
+			o.Events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("wheels.exclude (%s) matched nothing on %s", name, t.Platform())})
+		}
+	}
+	return o.finish(ctx, r, t, found, sources)
+}
+
+// finish makes the lock of what was found: selected for the target, addresses
+// forgotten, rows of git commits and of extra wheels put in.
+func (o ResolveOptions) finish(ctx context.Context, r *recipes.Recipe, t *target.Target, found *Lock, sources []Package) (*Lock, error) {
 	checksum, err := Checksum(r, t)
 	if err != nil {
 		return nil, err
 	}
-	found, err := uv.compile(ctx, compileInput{requirements: requirements, target: t, current: o.Current, update: o.Update})
-	if o.Current != nil && errors.Is(err, bundle.ErrInvalid) {
-		// The old versions no longer fit together with the requirements.
-		found, err = uv.compile(ctx, compileInput{requirements: requirements, target: t})
-	}
+	assets, err := assetRows(ctx, r, t, o)
 	if err != nil {
-		return nil, fmt.Errorf("recipe %s, %s: %w", r.Name, t, err)
+		return nil, err
 	}
-	for _, name := range excluded(r) {
-		if !slices.ContainsFunc(found.Packages, func(p Package) bool { return p.Name == name }) {
-			o.Events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("wheels.exclude (%s) matched nothing on %s", name, t.Platform())})
+	skip := excluded(r)
+	var extra []string
+	for _, p := range assets {
+		skip, extra = append(skip, p.Name), append(extra, p.Name)
+	}
+	for _, p := range sources {
+		skip = append(skip, p.Name)
+	}
+	wheels, err := found.selectExcept(t, skip)
+	if err != nil {
+		return nil, fmt.Errorf("what was resolved: %w", err)
+	}
+	rows := fromWheels(wheels)
+	for i := range rows {
+		if rows[i].Archive == nil {
+			continue
+		}
+		if err := errors.Join(checkScheme(wheels[i]), o.complete(ctx, &rows[i], wheels[i])); err != nil {
+			return nil, err
 		}
 	}
-	wheels, err := found.selectExcept(t, excluded(r))
-	if err != nil {
-		return nil, fmt.Errorf("recipe %s, %s: what uv resolved: %w", r.Name, t, err)
+	for _, p := range sources { // only those that the closure has
+		if _, ok := found.row(p.Name); ok && !slices.Contains(extra, p.Name) {
+			rows = append(rows, p)
+		}
+	}
+	rows = append(rows, assets...)
+	slices.SortStableFunc(rows, func(a, b Package) int { return strings.Compare(a.Name, b.Name) })
+	slices.Sort(extra)
+	tool := map[string]any{"platform": t.Platform().String(), "floor": t.Platform().Floor(), "inputs": checksum}
+	if len(extra) > 0 {
+		tool["extra"] = anys(extra)
 	}
 	return &Lock{
 		LockVersion: Version, CreatedBy: "metalpack", RequiresPython: "==" + t.PythonMinor() + ".*",
-		Environments: []string{t.Marker()}, Packages: fromWheels(wheels),
-		Tool: map[string]any{"metalpack": map[string]any{
-			"platform": t.Platform().String(), "floor": t.Platform().Floor(), "inputs": checksum,
-		}},
+		Environments: []string{t.Marker()}, Packages: rows, Tool: map[string]any{"metalpack": tool},
 	}, nil
+}
+
+// anys is the list as the decoder would give it.
+func anys(list []string) []any {
+	out := make([]any, len(list))
+	for i, s := range list {
+		out[i] = s
+	}
+	return out
 }

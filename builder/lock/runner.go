@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -18,6 +19,8 @@ type Command struct {
 	Dir  string   // working directory
 	Env  []string // added to the environment of this process
 	Argv []string
+
+	Stderr io.Writer // gets what it writes to standard error, too; nil = nobody
 }
 
 // Runner runs programs. Tests put their own in the place of [ExecRunner].
@@ -45,6 +48,9 @@ func (ExecRunner) Run(ctx context.Context, c Command) ([]byte, error) {
 	cmd.WaitDelay = waitDelay
 	stdout, stderr := new(cappedBuffer), new(cappedBuffer)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if c.Stderr != nil {
+		cmd.Stderr = io.MultiWriter(stderr, c.Stderr)
+	}
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

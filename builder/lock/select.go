@@ -24,7 +24,7 @@ type Wheel struct {
 	Size    int64  // 0 = unknown
 	SHA256  string // hex
 	URL     string // "" = ask the index
-	Direct  bool   // from a URL of its own, on no index (direct_url.json)
+	Direct  bool   // on no index: from a URL of its own (direct_url.json), or made of a git commit (no URL)
 }
 
 // Select evaluates the lock for a target: markers, then one wheel per package
@@ -53,12 +53,12 @@ func (l *Lock) selectExcept(t *target.Target, exclude []string) ([]Wheel, error)
 			continue
 		}
 		if seen[p.Name] {
-			return nil, fmt.Errorf("%s: two rows apply to %s: %w", p.Name, t, bundle.ErrInvalid)
+			return nil, fmt.Errorf("%s: two rows apply to %s; one version from one index is wanted: %w", p.Name, t, bundle.ErrInvalid)
 		}
 		seen[p.Name] = true
 		w, err := p.choose(t)
 		if err != nil {
-			return nil, fmt.Errorf("%s %s: %w", p.Name, p.Version, err)
+			return nil, fmt.Errorf("%s: %w", strings.TrimSpace(p.Name+" "+p.Version), err)
 		}
 		out = append(out, w)
 	}
@@ -95,6 +95,9 @@ func (p *Package) choose(t *target.Target) (Wheel, error) {
 	if ok, err := t.AdmitsPython(p.RequiresPython); err != nil || !ok {
 		return Wheel{}, errors.Join(fmt.Errorf("requires-python %q does not admit CPython %s: %w", p.RequiresPython, t.Python(), bundle.ErrInvalid), err)
 	}
+	if w, ok, err := p.made(t); ok || err != nil {
+		return w, err
+	}
 	switch {
 	case p.VCS != nil:
 		return Wheel{}, fmt.Errorf("a vcs row has no content hash; build a wheel and name it under wheels.substitute: %w", bundle.ErrInvalid)
@@ -118,6 +121,23 @@ func (p *Package) choose(t *target.Target) (Wheel, error) {
 		return Wheel{}, err
 	}
 	return p.wheel(names[i], p.Wheels[i])
+}
+
+// made takes the wheel that a row's source was made into, if it was.
+func (p *Package) made(t *target.Target) (Wheel, bool, error) {
+	made, ok := p.wheelMade()
+	if !ok || p.Archive != nil || len(p.Wheels) > 0 {
+		return Wheel{}, false, nil
+	}
+	if err := bundle.CheckPath(made.file); err != nil || strings.Contains(made.file, "/") || made.size < 0 {
+		return Wheel{}, false, fmt.Errorf("tool.metalpack: want file, size and sha256 of a wheel: %w", bundle.ErrInvalid)
+	}
+	if err := t.Accepts(made.file); err != nil {
+		return Wheel{}, false, err
+	}
+	w, err := p.wheel(made.file, File{Size: made.size, Hashes: map[string]string{"sha256": made.sha256}})
+	w.Direct = true
+	return w, true, err
 }
 
 // archive takes an archive row whose file is a wheel.
@@ -154,8 +174,7 @@ func (p *Package) wheel(name string, f File) (Wheel, error) {
 	if err != nil {
 		return Wheel{}, fmt.Errorf("%s: %w", name, err)
 	}
-	w := Wheel{Name: p.Name, Version: version, File: name, Size: f.Size, SHA256: sum, URL: f.URL}
-	return w, nil
+	return Wheel{Name: p.Name, Version: version, File: name, Size: f.Size, SHA256: sum, URL: f.URL}, nil
 }
 
 // sameButLocal compares versions; a local part may be missing in one.

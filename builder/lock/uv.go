@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/metalpack/metalpack/builder/target"
@@ -24,8 +23,9 @@ type compileInput struct {
 	requirements string
 	target       *target.Target
 	noDeps       bool
-	current      *Lock
-	update       []string
+	fresh        bool     // new versions are chosen: a yanked one is an error
+	current      *Lock    // its versions are preferred
+	update       []string // but not of these packages
 }
 
 // compile runs uv in an empty directory, so that no project's configuration
@@ -41,7 +41,7 @@ func (u UV) compile(ctx context.Context, in compileInput) (_ *Lock, err error) {
 		return nil, err
 	}
 	argv := []string{
-		u.Path, "pip", "compile", "requirements.in", "--quiet", "--no-header", "--no-annotate",
+		u.Path, "pip", "compile", "requirements.in", "--no-header", "--no-annotate",
 		"--python-version", in.target.PythonMinor(), "--python-platform", uvPlatform(in.target),
 		"--only-binary", ":all:", "--format", "pylock.toml", "--output-file", "pylock.toml",
 	}
@@ -49,13 +49,20 @@ func (u UV) compile(ctx context.Context, in compileInput) (_ *Lock, err error) {
 		argv = append(argv, "--no-deps")
 	}
 	if in.current != nil {
-		argv = append(argv, "--constraints", "current.txt")
-		if err := os.WriteFile(filepath.Join(dir, "current.txt"), keepPins(in.current, in.update), 0o600); err != nil {
+		// What an output file holds already is preferred by uv, not demanded.
+		if err := os.WriteFile(filepath.Join(dir, "pylock.toml"), in.current.preferences(), 0o600); err != nil {
 			return nil, err
 		}
+		for _, name := range in.update {
+			argv = append(argv, "--upgrade-package", name)
+		}
 	}
-	if _, err := u.Runner.Run(ctx, Command{Dir: dir, Env: uvEnv(in.target), Argv: argv}); err != nil {
+	said := new(cappedBuffer)
+	if _, err := u.Runner.Run(ctx, Command{Dir: dir, Env: uvEnv(in.target), Argv: argv, Stderr: said}); err != nil {
 		return nil, uvError(ctx, err)
+	}
+	if m := yanked.FindStringSubmatch(said.String()); m != nil && in.fresh {
+		return nil, fmt.Errorf("%s is %w%s", m[1], ErrYanked, m[2])
 	}
 	data, err := readCapped(filepath.Join(dir, "pylock.toml"))
 	if err != nil {
@@ -94,15 +101,20 @@ func uvEnv(t *target.Target) []string {
 	return env
 }
 
-// keepPins writes the versions of a lock as constraints, without the packages
-// to bring up to date.
-func keepPins(l *Lock, update []string) []byte {
+// yanked is how uv warns of a version: its index advises against it.
+var yanked = regexp.MustCompile("warning: `([^`]+)` is yanked( \\(reason: .*\\))?")
+
+// preferences writes the versions of a lock as uv reads them from one: names
+// and versions of what came from an index.
+func (l *Lock) preferences() []byte {
 	var b strings.Builder
+	fmt.Fprintf(&b, "lock-version = %s\ncreated-by = \"metalpack\"\npackages = [\n", quote(Version))
 	for _, p := range l.Packages {
-		if p.Version != "" && !slices.Contains(update, p.Name) {
-			fmt.Fprintf(&b, "%s==%s\n", p.Name, p.Version)
+		if len(p.Wheels) > 0 {
+			fmt.Fprintf(&b, "  { name = %s, version = %s },\n", quote(p.Name), quote(p.Version))
 		}
 	}
+	b.WriteString("]\n")
 	return []byte(b.String())
 }
 
@@ -133,6 +145,9 @@ func uvError(ctx context.Context, err error) error {
 
 var address = regexp.MustCompile(`https?://[^\s` + "`" + `'")]+`)
 
+// otherPython is a remark that misleads: what is not built needs no Python.
+var otherPython = regexp.MustCompile(`warning: The requested Python version [^\n]*\n`)
+
 // redactedError shortens addresses to their host: an index may carry
 // credentials, and is nobody's business in a log.
 type redactedError struct{ error }
@@ -141,7 +156,7 @@ func redacted(err error) error { return redactedError{err} }
 
 // Error returns the message without addresses.
 func (e redactedError) Error() string {
-	return address.ReplaceAllStringFunc(e.error.Error(), func(s string) string {
+	return address.ReplaceAllStringFunc(otherPython.ReplaceAllString(e.error.Error(), ""), func(s string) string {
 		u, err := url.Parse(s)
 		if err != nil || u.Host == "" {
 			return "(address)"

@@ -112,12 +112,36 @@ func (n node) compare(t *Target, sets Sets) (bool, error) {
 	if n.right.variable {
 		left, right = n.left.value, value
 	}
-	if isVersionVariable(name) && n.op != "in" && n.op != "not in" {
-		if ok, err := satisfies(left, n.op+right); err == nil {
+	if isVersionVariable(name) {
+		if ok, known := compareVersions(left, n.op, right); known {
 			return ok, nil
 		}
 	}
 	return compareStrings(left, n.op, right)
+}
+
+// compareVersions compares by PEP 440; what is no version or no comparison of
+// versions is not known to it.
+func compareVersions(left, op, right string) (ok, known bool) {
+	switch op {
+	case "in", "not in":
+		return false, false
+	case "===": // of versions as they are written
+		return strings.EqualFold(left, right), true
+	}
+	wanted, err := pep440.NewSpecifiers(op+right, pep440.WithPreRelease(true))
+	if err != nil {
+		return false, false
+	}
+	v, err := pep440.Parse(left)
+	if err != nil {
+		return false, op == "~="
+	}
+	// 1.0rc1 is not before 1.0: "<" leaves out the pre-releases of what it names.
+	if w, err := pep440.Parse(right); err == nil && op == "<" && v.IsPreRelease() && !w.IsPreRelease() && v.BaseVersion() == w.BaseVersion() {
+		return false, true
+	}
+	return wanted.Check(v), true
 }
 
 func isVersionVariable(name string) bool {
@@ -142,7 +166,7 @@ func (n node) compareSet(sets Sets) (bool, error) {
 // mean equality, < and > are false.
 func compareStrings(left, op, right string) (bool, error) {
 	switch op {
-	case "==", "===", "<=", ">=":
+	case "==", "<=", ">=":
 		return left == right, nil
 	case "!=":
 		return left != right, nil

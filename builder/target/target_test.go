@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -30,6 +31,10 @@ type vectors struct {
 		Files  []string `json:"files"`
 		Best   int      `json:"best"`
 	} `json:"choices"`
+	Generated []struct {
+		Marker string  `json:"marker"`
+		Want   []*bool `json:"want"` // one for each target; nil = an error
+	} `json:"generated"`
 }
 
 func load(t *testing.T) (vectors, []*target.Target) {
@@ -86,6 +91,27 @@ func TestMarkersAgainstPackaging(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestGeneratedMarkersAgainstPackaging(t *testing.T) {
+	t.Parallel()
+	v, targets := load(t)
+	sets := target.Sets{Extras: []string{"gpu-x"}, DependencyGroups: []string{"dev"}}
+	for _, row := range v.Generated {
+		for i, want := range row.Want {
+			got, err := targets[i].Eval(row.Marker, sets)
+			if (want == nil) != (err != nil) || want != nil && got != *want {
+				t.Errorf("%s: %s = %v, %v; packaging says %v", targets[i], row.Marker, got, err, say(want))
+			}
+		}
+	}
+}
+
+func say(b *bool) string {
+	if b == nil {
+		return "error"
+	}
+	return strconv.FormatBool(*b)
 }
 
 func TestChoiceAgainstPackaging(t *testing.T) {

@@ -93,6 +93,22 @@ func SameVersion(a, b string) bool {
 	return err == nil && va.Equal(vb)
 }
 
+// CompareVersions orders versions by PEP 440: negative when a comes before b, 0
+// when they are equal. What does not parse comes first, in the order of text.
+func CompareVersions(a, b string) int {
+	va, errA := pep440.Parse(a)
+	vb, errB := pep440.Parse(b)
+	switch {
+	case errA == nil && errB == nil:
+		return va.Compare(vb)
+	case errA == nil:
+		return 1
+	case errB == nil:
+		return -1
+	}
+	return strings.Compare(a, b)
+}
+
 // Best returns the index of the wheel in files that fits the target best: the
 // best tag, then the highest build tag, then the first. The error wraps
 // [ErrNoWheel] and lists the tags there are, or [bundle.ErrInvalid] for a

@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,17 +21,12 @@ import (
 
 type lockOptions struct {
 	platforms []string
+	findLinks []string
 	update    []string
+	from      string
+	summary   string
 	upgrade   bool
 	check     bool
-}
-
-// lockRow is the result of lock for one target.
-type lockRow struct {
-	Platform string `json:"platform"`
-	File     string `json:"file"`
-	Packages int    `json:"packages"`
-	Changed  bool   `json:"changed"`
 }
 
 func (a *app) newLockCmd() *cobra.Command {
@@ -41,21 +35,46 @@ func (a *app) newLockCmd() *cobra.Command {
 		Use:   "lock RECIPE",
 		Short: "resolve a recipe's requirements with uv and write its locks",
 		Long: "Resolve the requirements of a recipe for each of its targets with uv and write the\n" +
-			"locks beside it. What the lock has and still fits is kept; --upgrade asks for the\n" +
-			"newest of all. With --check nothing is written: a lock that would change is an error.",
-		Example: "  metalpack lock ./recipes/mlx-lm --platform darwin/arm64",
-		Args:    exactArgs("RECIPE"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.runLock(cmd.Context(), args[0], o) },
+			"locks beside it. What the lock has and still fits is kept; --update moves one package,\n" +
+			"--upgrade all. Extra wheels that have a URL get rows of their own, and a requirement\n" +
+			"NAME @ git+https://HOST/REPOSITORY@COMMIT is built once into a wheel below wheels/.\n" +
+			"What changed against the old lock is printed. With --check nothing is written: a lock\n" +
+			"that would change is an error. --from takes the versions and hashes of a requirements\n" +
+			"file as they are, and resolves nothing.",
+		Example: "  metalpack lock ./recipes/mlx-lm --platform darwin/arm64\n" +
+			"  metalpack lock ./my-recipe --update transformers --summary markdown\n" +
+			"  metalpack lock ./my-recipe --from requirements.txt",
+		Args: exactArgs("RECIPE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runLock(cmd.Context(), args[0], o) },
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.platforms, "platform", nil, "target to lock, like darwin/arm64; may be repeated (default: all)")
 	f.StringArrayVar(&o.update, "update", nil, "package to bring up to date; may be repeated")
 	f.BoolVar(&o.upgrade, "upgrade", false, "bring every package up to date")
 	f.BoolVar(&o.check, "check", false, "write nothing; fail if a lock would change")
+	f.StringVar(&o.from, "from", "", "requirements file with hashes to make the lock of")
+	f.StringVar(&o.summary, "summary", "text", "how to print what changed: text or markdown")
+	f.StringArrayVar(&o.findLinks, "find-links", nil, "directory with extra wheels, matched by sha256; may be repeated")
 	return cmd
 }
 
-func (a *app) runLock(ctx context.Context, name string, o lockOptions) error {
+// validate refuses options that contradict one another.
+func (o lockOptions) validate() error {
+	switch {
+	case o.summary != "text" && o.summary != "markdown":
+		return edge.Usagef("--summary %q: want text or markdown", o.summary)
+	case o.upgrade && len(o.update) > 0:
+		return edge.Usagef("--upgrade moves every package, --update only some: want one of them")
+	case o.from != "" && (o.upgrade || len(o.update) > 0):
+		return edge.Usagef("--from takes the versions of a file as they are: --update and --upgrade have no meaning")
+	}
+	return nil
+}
+
+func (a *app) runLock(ctx context.Context, name string, o lockOptions) (err error) {
+	if err := o.validate(); err != nil {
+		return err
+	}
 	r, err := recipes.Load(name)
 	if err != nil {
 		return err
@@ -68,54 +87,45 @@ func (a *app) runLock(ctx context.Context, name string, o lockOptions) error {
 		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "lock: %s is embedded in this program, its locks cannot be written", r.Name),
 			"compare with --check, or write a recipe of your own that extends it")
 	}
-	uv, err := a.findUV(ctx)
+	j, err := a.newLockJob(r, o)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, j.sources.Close()) }()
+	if err := j.checkUpdates(targets); err != nil {
+		return err
+	}
+	if j.uv, err = a.findUV(ctx); err != nil {
+		return err
+	}
 	var rows []lockRow
-	var text strings.Builder
 	for _, t := range targets {
-		row, err := a.lockTarget(ctx, uv, r, t, o)
+		row, err := j.target(ctx, t)
 		if err != nil {
 			return err // names recipe and target
 		}
 		rows = append(rows, row)
-		state := "unchanged"
-		if row.Changed {
-			state = "written"
-		}
-		fmt.Fprintf(&text, "%s  %s  %d packages  %s\n", row.Platform, row.File, row.Packages, state)
 	}
-	return a.result(rows, text.String())
+	if err := a.result(rows, lockText(r, rows, o)); err != nil || !o.check {
+		return err
+	}
+	return wouldChange(r, rows)
 }
 
-// lockTarget resolves one target and writes its lock if that changes it.
-func (a *app) lockTarget(ctx context.Context, uv lock.UV, r *recipes.Recipe, t recipes.Target, o lockOptions) (lockRow, error) {
-	row := lockRow{Platform: t.Platform, File: t.Lock}
-	tgt, err := lock.ForTarget(t)
-	if err != nil {
-		return row, err
+// wouldChange is the error of --check.
+func wouldChange(r *recipes.Recipe, rows []lockRow) error {
+	var files []string
+	hint := []string{"metalpack lock", argument(r)}
+	for _, row := range rows {
+		if row.Changed {
+			files = append(files, row.File)
+			hint = append(hint, "--platform", row.Platform)
+		}
 	}
-	ro := lock.ResolveOptions{Update: o.update, Events: a.events()}
-	old, oldBytes, err := lock.Read(r, t)
-	if err == nil && !o.upgrade {
-		ro.Current = old
+	if len(files) == 0 {
+		return nil
 	}
-	fresh, err := lock.Resolve(ctx, uv, r, tgt, ro)
-	if errors.Is(err, bundle.ErrUnreachable) {
-		return row, edge.WithHint(err, "check the network and HTTPS_PROXY; the lock is as it was")
-	}
-	if err != nil {
-		return row, err
-	}
-	row.Packages, row.Changed = len(fresh.Packages), !bytes.Equal(oldBytes, fresh.Encode())
-	switch {
-	case !row.Changed:
-		return row, nil
-	case o.check:
-		return row, edge.WithHint(fmt.Errorf("%s would change: %w", t.Lock, lock.ErrStale), "metalpack lock %s --platform %s", argument(r), t.Platform)
-	}
-	return row, lock.Write(r.PathOf(t.Lock), fresh)
+	return edge.WithHint(fmt.Errorf("%s would change: %w", strings.Join(files, ", "), lock.ErrStale), "%s", strings.Join(hint, " "))
 }
 
 // findUV finds uv, or installs one in the cache.
