@@ -21,6 +21,9 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 )
 
+// noWait passes no time.
+func noWait(context.Context, time.Duration) error { return nil }
+
 func TestResume(t *testing.T) {
 	t.Parallel()
 	data := content("resume me ", 5<<20)
@@ -52,7 +55,7 @@ func TestResume(t *testing.T) {
 			w := wheel("demo", data)
 			w.URL = srv.URL
 			var retries []int
-			f := &inputs.Fetcher{Cache: inputs.NewCache(t.TempDir()), RetryDelay: time.Millisecond, Events: func(e bundle.Event) {
+			f := &inputs.Fetcher{Cache: inputs.NewCache(t.TempDir()), Wait: noWait, Events: func(e bundle.Event) {
 				if e.Kind == bundle.EventRetry {
 					retries = append(retries, e.Attempt)
 				}
