@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -116,8 +117,8 @@ func (j *job) attempt(ctx context.Context, w Want, address string, p *partial) (
 	resp, err := j.client.Do(req)
 	if err != nil {
 		var dns *net.DNSError
-		unknown := errors.As(err, &dns) && dns.IsNotFound
-		return &fetchError{host: host, err: fmt.Errorf("%s: %w", reason(ctx, err), bundle.ErrUnreachable), final: unknown}
+		useless := errors.As(err, &dns) && dns.IsNotFound || errors.Is(err, syscall.ECONNREFUSED)
+		return &fetchError{host: host, err: fmt.Errorf("%s: %w", reason(ctx, err), bundle.ErrUnreachable), final: useless}
 	}
 	defer func() { _ = resp.Body.Close() }() // read side
 	if err := accept(resp, p); err != nil {
