@@ -56,7 +56,10 @@ func TestVerifyRemembers(t *testing.T) {
 		"nothing":   {func(*testing.T, string) {}, true},
 		"touched":   {func(t *testing.T, p string) { t.Helper(); check(t, os.Chtimes(p, time.Time{}, time.Unix(1, 0))) }, true},
 		"no record": {func(t *testing.T, p string) { t.Helper(); check(t, os.Remove(p+".verified")) }, true},
-		"junk":      {func(t *testing.T, p string) { t.Helper(); check(t, os.WriteFile(p+".verified", []byte("1 2\n"), 0o644)) }, true},
+		"junk": {func(t *testing.T, p string) {
+			t.Helper()
+			check(t, os.WriteFile(p+".verified", []byte("1 2\n"), 0o644))
+		}, true},
 		"altered": {func(t *testing.T, p string) {
 			t.Helper()
 			info, err := os.Stat(p)

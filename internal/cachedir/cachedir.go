@@ -23,7 +23,7 @@ import (
 type Item struct {
 	Kind  string   // inputs, layers, interpreters, partial, uv, …
 	Paths []string // what makes it count comes first, and goes first
-	Files int // records apart
+	Files int      // records apart
 	Bytes int64
 	Used  time.Time // last
 }
