@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/cachedir"
 	"github.com/metalpack/metalpack/internal/filelock"
 )
 
@@ -66,6 +67,7 @@ func cached(dir string, c codec) (blob, digest.Digest, bool) {
 	if err != nil || !info.Mode().IsRegular() || info.Size() != r.Size {
 		return blob{}, "", false
 	}
+	cachedir.Touch(file + ".json")
 	return blob{file, bundle.Descriptor{MediaType: c.mediaType, Digest: r.Digest, Size: r.Size}}, r.DiffID, true
 }
 

@@ -16,6 +16,7 @@
 //	oras       the pulled model against its source
 //	dmr        Docker Model Runner's library on the registry and on our store
 //	modelspec  the CNCF schema of the model's config
+//	inputs     pip and uv on a wheelhouse and its lock, oras on an archive of inputs
 //	openai     the Go and the Python client chat with metalrun serve
 //	reproduce  two builds in unlike surroundings give one digest
 //

@@ -18,6 +18,7 @@ func TestJudges(t *testing.T) {
 	t.Run("oras", s.judgeOras)
 	t.Run("dmr", s.judgeDMR)
 	t.Run("modelspec", s.judgeModelSpec)
+	t.Run("inputs", s.judgeInputs)
 	t.Run("openai", s.judgeOpenAI)
 	t.Run("reproduce", s.judgeReproduce)
 }

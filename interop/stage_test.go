@@ -88,20 +88,28 @@ func newStage(t *testing.T) *stage {
 // model's directory.
 func (s *stage) fetchInputs(t *testing.T) {
 	t.Helper()
-	devtool := func(args ...string) {
-		cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "./internal/devtool"}, args...)...)
-		cmd.Dir = s.root
-		s.output(t, cmd)
-	}
-	devtool("tinymodel", "-o", s.modelSource)
-	archive := filepath.Join(s.inputs, "cpython-3.12.3-"+strings.ReplaceAll(s.platform, "/", "-")+".tar")
+	s.devtool(t, "tinymodel", "-o", s.modelSource)
+	s.interpreter(t, s.platform)
+}
+
+// interpreter makes the interpreter archive of a platform, unless it is there.
+func (s *stage) interpreter(t *testing.T, platform string) {
+	t.Helper()
+	archive := filepath.Join(s.inputs, "cpython-3.12.3-"+strings.ReplaceAll(platform, "/", "-")+".tar")
 	if _, err := os.Stat(archive); err == nil {
 		return
 	}
 	if err := os.MkdirAll(s.inputs, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	devtool("interpreter", "-platform", s.platform, "-o", archive)
+	s.devtool(t, "interpreter", "-platform", platform, "-o", archive)
+}
+
+func (s *stage) devtool(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "./internal/devtool"}, args...)...)
+	cmd.Dir = s.root
+	s.output(t, cmd)
 }
 
 // gzipManifest returns the digest of the index's first manifest, which is

@@ -5,15 +5,12 @@ package runtime
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/dustin/go-humanize"
-	"golang.org/x/sys/unix"
-
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/diskspace"
 )
 
 // What files take on the disk.
@@ -25,23 +22,7 @@ const (
 
 // SpaceError says that the disk is too small. It is found before a byte of a
 // layer is fetched, or on the way when something else took the room.
-type SpaceError struct {
-	Dir        string
-	Need, Free int64
-	Err        error // of the disk; nil if the room was counted
-}
-
-// Error implements error.
-func (e *SpaceError) Error() string {
-	text := fmt.Sprintf("%s: needs %s, %s free", e.Dir, humanize.Bytes(uint64(max(e.Need, 0))), humanize.Bytes(uint64(max(e.Free, 0))))
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
-}
-
-// Unwrap returns the disk's error.
-func (e *SpaceError) Unwrap() error { return e.Err }
+type SpaceError = diskspace.Error
 
 // onDisk is the room that a file of n bytes takes.
 func onDisk(n int64) int64 { return (n + diskBlock - 1) / diskBlock * diskBlock }
@@ -60,24 +41,9 @@ func spaceFor(files map[string]bundle.TreeEntry, tree *bundle.Tree) int64 {
 	return need
 }
 
-// free is the room that is left for the user where dir is, or will be.
-func free(dir string) (int64, error) {
-	for {
-		if _, err := os.Lstat(dir); err == nil || filepath.Dir(dir) == dir {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return 0, fmt.Errorf("%s: free space: %w", dir, err)
-	}
-	return int64(fs.Bavail) * int64(fs.Bsize), nil //nolint:unconvert // the types differ between systems
-}
-
 // checkSpace compares what is still to be written with what is free.
 func (f *filler) checkSpace() error {
-	room, err := free(f.dir)
+	room, err := diskspace.Free(f.dir)
 	if err != nil {
 		return err
 	}
@@ -89,7 +55,7 @@ func (f *filler) checkSpace() error {
 
 // spaceError says of an error of a full disk how much room there should be.
 func (in *install) spaceError(err error) error {
-	if _, counted := errors.AsType[*SpaceError](err); counted || !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+	if !diskspace.Full(err) {
 		return err
 	}
 	all := make(map[string]bundle.TreeEntry, len(in.art.tree.Entries))
@@ -98,7 +64,7 @@ func (in *install) spaceError(err error) error {
 			all[e.Path] = e
 		}
 	}
-	room, serr := free(in.staging)
+	room, serr := diskspace.Free(in.staging)
 	if serr != nil {
 		return errors.Join(err, serr)
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/diskspace"
 )
 
 // smallDisk mounts a disk of n bytes; the test is skipped where that is not
@@ -88,7 +89,7 @@ func TestDiskFillsUp(t *testing.T) {
 // occupy takes the disk but for n bytes.
 func occupy(t *testing.T, h *Home, name string, n int64) {
 	t.Helper()
-	room, err := free(h.Dir)
+	room, err := diskspace.Free(h.Dir)
 	if err != nil {
 		t.Error(err)
 		return

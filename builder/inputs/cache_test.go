@@ -6,6 +6,7 @@ package inputs_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -40,6 +41,84 @@ func TestDamagedCacheHeals(t *testing.T) {
 	}
 	if ok, err := cache.Verify(t.Context(), w.SHA256); !ok || err != nil {
 		t.Errorf("%v, %v", ok, err)
+	}
+}
+
+// A file that was found right is not read again until anything about it
+// changes; Rehash reads it in any case.
+func TestVerifyRemembers(t *testing.T) {
+	t.Parallel()
+	data := content("remember ", 1<<16)
+	for name, c := range map[string]struct {
+		change func(t *testing.T, path string)
+		sound  bool
+	}{
+		"nothing":   {func(*testing.T, string) {}, true},
+		"touched":   {func(t *testing.T, p string) { t.Helper(); check(t, os.Chtimes(p, time.Time{}, time.Unix(1, 0))) }, true},
+		"no record": {func(t *testing.T, p string) { t.Helper(); check(t, os.Remove(p+".verified")) }, true},
+		"junk": {func(t *testing.T, p string) {
+			t.Helper()
+			check(t, os.WriteFile(p+".verified", []byte("1 2\n"), 0o644))
+		}, true},
+		"altered": {func(t *testing.T, p string) {
+			t.Helper()
+			info, err := os.Stat(p)
+			check(t, errors.Join(err, os.Chmod(p, 0o644), os.WriteFile(p, content("remember?", 1<<16), 0o644)))
+			check(t, errors.Join(os.Chmod(p, 0o444), os.Chtimes(p, info.ModTime(), info.ModTime())))
+		}, false},
+		"replaced": {func(t *testing.T, p string) {
+			t.Helper()
+			check(t, errors.Join(os.WriteFile(p+".new", content("remember!", 1<<16), 0o444), os.Rename(p+".new", p)))
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cache := inputs.NewCache(t.TempDir())
+			path, err := cache.Put(t.Context(), digest(data), 0, bytes.NewReader(data))
+			check(t, err)
+			if _, err := os.Stat(path + ".verified"); err != nil {
+				t.Error(err)
+			}
+			c.change(t, path)
+			for range 2 {
+				if ok, err := cache.Verify(t.Context(), digest(data)); ok != c.sound || err != nil {
+					t.Errorf("Verify: %v, %v", ok, err)
+				}
+			}
+			if ok, err := cache.Rehash(t.Context(), digest(data)); ok != c.sound || err != nil {
+				t.Errorf("Rehash: %v, %v", ok, err)
+			}
+			if _, err := os.Stat(path + ".verified"); (err == nil) != c.sound {
+				t.Errorf("record: %v", err)
+			}
+		})
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BenchmarkVerify looks at as many inputs as an environment has.
+func BenchmarkVerify(b *testing.B) {
+	cache := inputs.NewCache(b.TempDir())
+	var sums []string
+	for i := range 161 {
+		data := content(fmt.Sprint(i), 1<<10)
+		sums = append(sums, digest(data))
+		if _, err := cache.Put(b.Context(), digest(data), 0, bytes.NewReader(data)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		for _, sum := range sums {
+			if ok, err := cache.Verify(b.Context(), sum); !ok || err != nil {
+				b.Fatal(ok, err)
+			}
+		}
 	}
 }
 

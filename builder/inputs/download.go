@@ -13,15 +13,18 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/remote"
 )
 
 // How downloads behave.
 const (
 	attempts     = 5
 	firstDelay   = 200 * time.Millisecond // doubles with every attempt, plus jitter
+	maxAfter     = 2 * time.Minute        // that a server can make us wait by Retry-After
 	stallTimeout = 60 * time.Second       // without a byte
 )
 
@@ -38,46 +41,9 @@ func newClient() *http.Client {
 	return &http.Client{Transport: t}
 }
 
-// fromURL downloads into the cache. False means that this address does not
-// have the file or cannot be reached; the reason is kept. A mismatch is an
-// error.
-func (j *job) fromURL(ctx context.Context, w Want, address string) (_ bool, err error) {
-	unlock, err := j.Cache.lock(ctx, w.SHA256)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	// Another process may have finished it while we waited.
-	if ok, err := j.Cache.Verify(ctx, w.SHA256); err != nil || ok {
-		return ok, err
-	}
-	p, err := j.Cache.openPartial(ctx, w.SHA256)
-	if err != nil {
-		return false, err
-	}
-	defer p.close(&err)
-	event := bundle.Event{Kind: bundle.EventStarted, What: w.File, Digest: "sha256:" + w.SHA256, Size: w.Size, Offset: p.size}
-	j.Events.Emit(event)
-	err = j.download(ctx, w, address, p)
-	if ctx.Err() != nil {
-		return false, ctx.Err()
-	}
-	if _, ok := errors.AsType[*fetchError](err); ok {
-		j.because(w, err)
-		if p.size == 0 {
-			return false, p.discard()
-		}
-		return false, nil // the next attempt goes on from here
-	}
-	if err != nil {
-		return false, err
-	}
-	if _, err := j.Cache.commit(p, w.SHA256, w.Size); err != nil {
-		return false, err
-	}
-	event.Kind, event.Offset, event.Size = bundle.EventDone, p.size, p.size
-	j.Events.Emit(event)
-	return true, nil
+// fromURL downloads into the cache.
+func (j *job) fromURL(ctx context.Context, w Want, address string) (bool, error) {
+	return j.fill(ctx, w, "", func(p *partial) error { return j.download(ctx, w, address, p) })
 }
 
 // fetchError is a failure of an address, not of our disk. It shows the host
@@ -85,7 +51,8 @@ func (j *job) fromURL(ctx context.Context, w Want, address string) (_ bool, err 
 type fetchError struct {
 	host  string
 	err   error
-	final bool // trying again is useless
+	final bool          // trying again is useless
+	after time.Duration // that the server asks to wait
 }
 
 func (e *fetchError) Error() string { return fmt.Sprintf("%s: %v", e.host, e.err) }
@@ -93,11 +60,7 @@ func (e *fetchError) Unwrap() error { return e.err }
 
 // download fills p, trying again from where it stopped.
 func (j *job) download(ctx context.Context, w Want, address string, p *partial) error {
-	delay := j.RetryDelay
-	if delay <= 0 {
-		delay = firstDelay
-	}
-	for attempt := 1; ; attempt++ {
+	for attempt, delay := 1, firstDelay; ; attempt, delay = attempt+1, delay*2 {
 		err := j.attempt(ctx, w, address, p)
 		if err == nil || ctx.Err() != nil {
 			return err
@@ -106,18 +69,28 @@ func (j *job) download(ctx context.Context, w Want, address string, p *partial) 
 		if !ok || reach.final || attempt == attempts {
 			return err
 		}
-		j.Events.Emit(bundle.Event{
-			Kind: bundle.EventRetry, What: w.File, Digest: "sha256:" + w.SHA256,
-			Offset: p.size, Size: w.Size, Attempt: attempt + 1, Reason: err.Error(),
-		})
-		timer := time.NewTimer(delay + rand.N(delay)) //nolint:gosec // jitter is no secret
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		e := j.at(w, 0, p.size)
+		e.Kind, e.Attempt, e.Reason = bundle.EventRetry, attempt+1, err.Error()
+		j.Events.Emit(e)
+		pause := delay + rand.N(delay) //nolint:gosec // jitter is no secret
+		if err := j.wait(ctx, max(pause, min(reach.after, maxAfter))); err != nil {
+			return err
 		}
-		delay *= 2
+	}
+}
+
+// wait passes the time until the next attempt.
+func (j *job) wait(ctx context.Context, d time.Duration) error {
+	if j.Wait != nil {
+		return j.Wait(ctx, d)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
 }
 
@@ -144,8 +117,8 @@ func (j *job) attempt(ctx context.Context, w Want, address string, p *partial) (
 	resp, err := j.client.Do(req)
 	if err != nil {
 		var dns *net.DNSError
-		unknown := errors.As(err, &dns) && dns.IsNotFound
-		return &fetchError{host: host, err: fmt.Errorf("%s: %w", reason(ctx, err), bundle.ErrUnreachable), final: unknown}
+		useless := errors.As(err, &dns) && dns.IsNotFound || errors.Is(err, syscall.ECONNREFUSED)
+		return &fetchError{host: host, err: fmt.Errorf("%s: %w", reason(ctx, err), bundle.ErrUnreachable), final: useless}
 	}
 	defer func() { _ = resp.Body.Close() }() // read side
 	if err := accept(resp, p); err != nil {
@@ -156,20 +129,21 @@ func (j *job) attempt(ctx context.Context, w Want, address string, p *partial) (
 	}
 	watch := newWatchdog(cancel)
 	defer watch.stop()
-	body := bundle.WithProgress(io.NopCloser(watch.reader(resp.Body)), bundle.Event{
-		What: w.File, Digest: "sha256:" + w.SHA256, Offset: p.size, Size: w.Size,
-	}, j.Events)
-	source := &sourceReader{r: body}
+	whole := int64(0)
+	if resp.ContentLength >= 0 {
+		whole = p.size + resp.ContentLength
+	}
+	source := &sourceReader{r: bundle.WithProgress(io.NopCloser(watch.reader(resp.Body)), j.at(w, whole, p.size), j.Events)}
 	if err := p.copy(ctx, source, w.Size); err != nil && source.err == nil && ctx.Err() == nil {
 		return err // our disk
 	}
-	if source.err != nil || ctx.Err() != nil {
+	switch {
+	case source.err != nil || ctx.Err() != nil:
 		return &fetchError{host: host, err: fmt.Errorf("after %d bytes: %s: %w", p.size, reason(ctx, source.err), bundle.ErrUnreachable)}
-	}
-	if w.Size > 0 && p.size < w.Size {
+	case p.size < w.Size && resp.ContentLength < 0:
 		return &fetchError{host: host, err: fmt.Errorf("ends after %d of %d bytes: %w", p.size, w.Size, bundle.ErrUnreachable)}
 	}
-	return nil
+	return nil // all that the server says there is; the caller checks it
 }
 
 // accept judges the answer and makes p begin where the answer does.
@@ -193,7 +167,8 @@ func accept(resp *http.Response, p *partial) error {
 	case code == http.StatusNotFound || code == http.StatusGone:
 		return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrNotFound), final: true}
 	case code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code >= http.StatusInternalServerError:
-		return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrUnreachable)}
+		after, _ := remote.RetryAfter(resp.Header)
+		return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrUnreachable), after: after}
 	}
 	return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrUnreachable), final: true}
 }

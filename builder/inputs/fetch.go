@@ -7,51 +7,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metalpack/metalpack/builder/lock"
-	"github.com/metalpack/metalpack/builder/target"
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/fsatomic"
-	"github.com/metalpack/metalpack/recipes"
 )
-
-// Want is a file to get.
-type Want struct {
-	Name    string // package, or "cpython"
-	Version string
-	File    string // name under which directories may hold it
-	SHA256  string // hex
-	Size    int64  // 0 = unknown
-	URL     string // "" = none of its own
-	Target  *target.Target
-}
-
-// label names a want in messages.
-func (w Want) label() string { return fmt.Sprintf("%s %s (%s)", w.Name, w.Version, w.File) }
-
-// Wheels makes wants of the wheels of a target.
-func Wheels(t *target.Target, wheels []lock.Wheel) []Want {
-	out := make([]Want, 0, len(wheels))
-	for _, w := range wheels {
-		out = append(out, Want{Name: w.Name, Version: w.Version, File: w.File, SHA256: w.SHA256, Size: w.Size, URL: w.URL, Target: t})
-	}
-	return out
-}
-
-// Interpreter makes the want of an interpreter archive.
-func Interpreter(in recipes.Interpreter) Want {
-	return Want{Name: "cpython", Version: in.Version, File: in.File, SHA256: in.SHA256, URL: in.URL}
-}
 
 // DefaultParallel is how many files move at once unless told otherwise.
 const DefaultParallel = 8
@@ -59,65 +28,40 @@ const DefaultParallel = 8
 // Fetcher gets files by sha256.
 type Fetcher struct {
 	Cache     *Cache
-	FindLinks []string                               // directories that may hold files by name; those that do not exist are passed over
-	UV        func(context.Context) (lock.UV, error) // called only when the index must be asked; nil = never
-	Client    *http.Client                           // nil = one connection per file, HTTP/1.1
-	Offline   bool                                   // only the cache and the directories
-	Parallel  int                                    // 0 = [DefaultParallel]
+	FindLinks []string                                  // directories, or wheelhouses, that may hold files by name; those that do not exist are passed over
+	Archives  []func(context.Context) (*Archive, error) // opened only when something is missing; the caller closes what they opened
+	UV        func(context.Context) (lock.UV, error)    // called only when the index must be asked; nil = never
+	Client    *http.Client                              // nil = one connection per file, HTTP/1.1
+	Offline   bool                                      // neither addresses nor the index
+	Parallel  int                                       // 0 = [DefaultParallel]
 	Events    bundle.EventFunc
 
-	RetryDelay time.Duration // before the second attempt, doubled with each; 0 = 200 ms
+	// Wait passes the time between two tries; nil = a timer.
+	Wait func(ctx context.Context, d time.Duration) error
 }
-
-// MissingError lists what could not be got. It wraps the reasons:
-// [bundle.ErrNotFound], [bundle.ErrUnreachable], [lock.ErrNoUV] and others.
-type MissingError struct {
-	Missing []Want
-	Err     error
-}
-
-// Error names every missing file with its sha256.
-func (e *MissingError) Error() string {
-	var b strings.Builder
-	b.WriteString("1 file is missing:")
-	if len(e.Missing) != 1 {
-		b.Reset()
-		fmt.Fprintf(&b, "%d files are missing:", len(e.Missing))
-	}
-	for _, w := range e.Missing {
-		fmt.Fprintf(&b, "\n  %s sha256:%s", w.label(), w.SHA256)
-	}
-	fmt.Fprintf(&b, "\n%v", e.Err)
-	return b.String()
-}
-
-// Unwrap returns the reasons.
-func (e *MissingError) Unwrap() error { return e.Err }
 
 // Fetch returns the path of every wanted file, keyed by sha256, once all of
 // them are in the cache. Bytes that do not match end it at once with an error
-// that wraps [bundle.ErrMismatch] and names package, file and both hashes;
-// whatever else cannot be got is listed in one [*MissingError].
-func (f *Fetcher) Fetch(ctx context.Context, wants []Want) (map[string]string, error) {
-	wants, err := unique(wants)
+// that wraps [bundle.ErrMismatch] and names package, file and both hashes; a
+// full disk with a [*diskspace.Error]; an archive that cannot be opened with
+// its error; whatever else cannot be got is listed in one [*MissingError].
+func (f *Fetcher) Fetch(ctx context.Context, wants []Want) (_ map[string]string, err error) {
+	wants, err = unique(wants)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{Fetcher: f, reasons: make(map[string]error)}
+	release, err := f.Cache.Hold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	j := &job{Fetcher: f, wants: wants, reasons: make(map[string]error), sizes: make(map[string]int64)}
 	if j.client = f.Client; j.client == nil {
 		j.client = newClient()
 	}
-	missing, err := j.each(ctx, wants, j.local)
+	missing, err := j.search(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if !f.Offline {
-		if missing, err = j.each(ctx, missing, j.own); err != nil {
-			return nil, err
-		}
-		if missing, err = j.index(ctx, missing); err != nil {
-			return nil, err
-		}
 	}
 	if len(missing) > 0 {
 		return nil, j.missing(missing)
@@ -129,31 +73,50 @@ func (f *Fetcher) Fetch(ctx context.Context, wants []Want) (map[string]string, e
 	return paths, nil
 }
 
-// unique drops repeated digests and checks what is wanted.
-func unique(wants []Want) ([]Want, error) {
-	seen := make(map[string]bool, len(wants))
-	var out []Want
-	for _, w := range wants {
-		if err := checkSum(w.SHA256); err != nil {
-			return nil, fmt.Errorf("%s: %w", w.label(), err)
-		}
-		if err := bundle.CheckPath(w.File); err != nil || strings.Contains(w.File, "/") || w.Size < 0 {
-			return nil, fmt.Errorf("%s: want a file name and a size: %w", w.label(), bundle.ErrInvalid)
-		}
-		if !seen[w.SHA256] {
-			seen[w.SHA256] = true
-			out = append(out, w)
-		}
-	}
-	return out, nil
-}
-
 // job is one call of Fetch.
 type job struct {
 	*Fetcher
-	client  *http.Client
+	client *http.Client
+	wants  []Want
+	waits  sync.Once // the user is told of another process once
+
 	mu      sync.Mutex
 	reasons map[string]error // why a file was not got, by sha256
+	sizes   map[string]int64 // that a server told
+}
+
+// search looks in all places, one after the other, and returns what none has.
+func (j *job) search(ctx context.Context) ([]Want, error) {
+	missing, err := j.each(ctx, j.wants, j.cached)
+	if err != nil || len(missing) == 0 {
+		return nil, err
+	}
+	if err := j.checkSpace(); err != nil {
+		return nil, err
+	}
+	if missing, err = j.each(ctx, missing, j.linked); err != nil {
+		return nil, err
+	}
+	for _, open := range j.Archives {
+		if len(missing) == 0 {
+			break
+		}
+		archive, err := open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		missing, err = j.each(ctx, missing, func(ctx context.Context, w Want) (bool, error) { return j.fromArchive(ctx, w, archive) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	if j.Offline {
+		return missing, nil
+	}
+	if missing, err = j.each(ctx, missing, j.own); err != nil {
+		return nil, err
+	}
+	return j.index(ctx, missing)
 }
 
 func (j *job) because(w Want, err error) {
@@ -191,19 +154,33 @@ func (j *job) each(ctx context.Context, wants []Want, try func(context.Context, 
 	return missing, nil
 }
 
-// local looks into the cache and the directories.
-func (j *job) local(ctx context.Context, w Want) (bool, error) {
+// cached looks into the cache.
+func (j *job) cached(ctx context.Context, w Want) (bool, error) {
 	ok, err := j.Cache.Verify(ctx, w.SHA256)
-	if err != nil || ok {
-		if ok {
-			j.Events.Emit(bundle.Event{Kind: bundle.EventSkipped, What: w.File, Digest: "sha256:" + w.SHA256, Size: w.Size, Reason: "in the cache"})
-		}
-		return ok, err
+	if ok {
+		j.skipped(w, "in the cache")
 	}
+	return ok, err
+}
+
+func (j *job) skipped(w Want, reason string) {
+	e := w.event(bundle.EventSkipped)
+	if info, err := os.Stat(j.Cache.Path(w.SHA256)); err == nil {
+		e.Size = info.Size()
+	}
+	e.Reason = reason
+	j.Events.Emit(e)
+}
+
+// linked looks into the directories: for the file itself, and where a
+// [Wheelhouse] has it.
+func (j *job) linked(ctx context.Context, w Want) (bool, error) {
 	for _, dir := range j.FindLinks {
-		ok, err := j.copyFrom(ctx, w, filepath.Join(dir, w.File))
-		if err != nil || ok {
-			return ok, err
+		for _, below := range []string{"", WheelsDir, InterpretersDir} {
+			ok, err := j.copyFrom(ctx, w, filepath.Join(dir, below, w.File))
+			if err != nil || ok {
+				return ok, err
+			}
 		}
 	}
 	return false, nil
@@ -226,19 +203,108 @@ func (j *job) copyFrom(ctx context.Context, w Want, path string) (_ bool, err er
 	if !info.Mode().IsRegular() {
 		return false, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
 	}
-	if w.Size > 0 && info.Size() != w.Size {
-		// Hash it all the same: an error names both hashes.
-		got, err := hashFile(ctx, path)
-		if err != nil {
-			return false, err
+	return j.fill(ctx, w, path, func(p *partial) error {
+		if err := p.restart(); err != nil { // a disk is faster than finding out what fits
+			return err
 		}
-		return false, fmt.Errorf("%s: want %d bytes, sha256:%s; got %d bytes, sha256:%s: %w", path, w.Size, w.SHA256, info.Size(), got, bundle.ErrMismatch)
+		return p.copy(ctx, bundle.WithProgress(io.NopCloser(src), j.at(w, info.Size(), 0), j.Events), w.Size)
+	})
+}
+
+// at is a progress event, with the size that was told by now (0 = none new).
+func (j *job) at(w Want, size, offset int64) bundle.Event {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if size > 0 {
+		j.sizes[w.SHA256] = size
 	}
-	if _, err := j.Cache.Put(ctx, w.SHA256, w.Size, src); err != nil {
-		return false, fmt.Errorf("%s: %w", path, err)
+	if w.Size == 0 {
+		w.Size = j.sizes[w.SHA256]
 	}
-	j.Events.Emit(bundle.Event{Kind: bundle.EventDone, What: w.File, Digest: "sha256:" + w.SHA256, Offset: info.Size(), Size: info.Size(), Reason: "from " + filepath.Dir(path)})
+	e := w.event(bundle.EventProgress)
+	e.Offset = offset
+	return e
+}
+
+// fill brings a file into the cache by get, which appends what a partial one
+// lacks. Another process that is at it is waited for. False means that from
+// does not have the file or cannot be reached; the reason is kept.
+func (j *job) fill(ctx context.Context, w Want, from string, get func(*partial) error) (_ bool, err error) {
+	unlock, err := j.Cache.lock(ctx, w.SHA256, j.waiting(w))
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if ok, err := j.Cache.Verify(ctx, w.SHA256); err != nil || ok {
+		if ok {
+			j.skipped(w, "another process brought it")
+		}
+		return ok, err
+	}
+	p, err := j.Cache.openPartial(ctx, w.SHA256)
+	if err != nil {
+		return false, j.spaceError(err)
+	}
+	defer p.close(&err)
+	start := w.event(bundle.EventStarted)
+	start.Offset = p.size
+	j.Events.Emit(start)
+	if err := j.complete(w, p, get); err != nil {
+		return false, j.failed(ctx, w, from, p, err)
+	}
+	done := w.event(bundle.EventDone)
+	done.Offset, done.Size = p.size, p.size
+	j.Events.Emit(done)
 	return true, nil
+}
+
+// waiting tells the user, once, that another process has a lock.
+func (j *job) waiting(w Want) func(holder string) {
+	return func(holder string) {
+		j.waits.Do(func() {
+			j.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: w.File, Reason: fmt.Sprintf("another process (%s) is fetching %s; waiting for it", holder, w.File)})
+		})
+	}
+}
+
+// complete gets what p lacks and gives it its name. If the end does not fit
+// what an earlier run left, that may be at fault: then once more from the
+// beginning.
+func (j *job) complete(w Want, p *partial, get func(*partial) error) error {
+	for again := p.size > 0; ; again = false {
+		err := get(p)
+		if err == nil {
+			err = j.Cache.commit(p, w.SHA256, w.Size)
+		}
+		if !again || !errors.Is(err, bundle.ErrMismatch) {
+			return err
+		}
+		if err := p.restart(); err != nil {
+			return err
+		}
+	}
+}
+
+// failed classes what went wrong: nil if the next place may do better. What is
+// right so far stays, for the next attempt to go on from there.
+func (j *job) failed(ctx context.Context, w Want, from string, p *partial, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, bundle.ErrMismatch) {
+		if from != "" {
+			err = fmt.Errorf("%s: %w", from, err)
+		}
+		return errors.Join(err, p.discard())
+	}
+	if _, ok := errors.AsType[*fetchError](err); !ok {
+		return j.spaceError(err)
+	}
+	j.because(w, err)
+	if p.size == 0 {
+		return p.discard()
+	}
+	return nil
 }
 
 // own downloads from the file's own URL.
@@ -247,93 +313,4 @@ func (j *job) own(ctx context.Context, w Want) (bool, error) {
 		return false, nil
 	}
 	return j.fromURL(ctx, w, w.URL)
-}
-
-// index asks uv where the rest lies and downloads it.
-func (j *job) index(ctx context.Context, missing []Want) ([]Want, error) {
-	var rest []Want // on no index: interpreters
-	groups := make(map[string][]Want)
-	var order []string
-	for _, w := range missing {
-		if w.Target == nil || !strings.HasSuffix(w.File, ".whl") || j.UV == nil {
-			rest = append(rest, w)
-			continue
-		}
-		key := w.Target.String()
-		if groups[key] == nil {
-			order = append(order, key)
-		}
-		groups[key] = append(groups[key], w)
-	}
-	if len(order) == 0 {
-		return rest, nil
-	}
-	uv, err := j.UV(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		for _, w := range missing {
-			j.because(w, err)
-		}
-		return missing, nil
-	}
-	for _, key := range order {
-		left, err := j.indexGroup(ctx, uv, groups[key])
-		if err != nil {
-			return nil, err
-		}
-		rest = append(rest, left...)
-	}
-	return rest, nil
-}
-
-// indexGroup fetches the files of one target.
-func (j *job) indexGroup(ctx context.Context, uv lock.UV, wants []Want) ([]Want, error) {
-	pins := make([]lock.Pin, 0, len(wants))
-	for _, w := range wants {
-		pins = append(pins, lock.Pin{Name: w.Name, Version: w.Version})
-	}
-	places, err := lock.Locate(ctx, uv, wants[0].Target, pins)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		for _, w := range wants {
-			j.because(w, err)
-		}
-		return wants, nil
-	}
-	return j.each(ctx, wants, func(ctx context.Context, w Want) (bool, error) {
-		place, ok := places[w.SHA256]
-		if !ok {
-			j.because(w, fmt.Errorf("the index has no file of this sha256: %w", bundle.ErrNotFound))
-			return false, nil
-		}
-		if place.URL == "" {
-			return j.copyFrom(ctx, w, place.Path)
-		}
-		return j.fromURL(ctx, w, place.URL)
-	})
-}
-
-// missing makes one error of all that was not got and why, each reason once.
-func (j *job) missing(missing []Want) error {
-	var texts []string
-	var errs []error
-	for _, w := range missing {
-		err := j.reasons[w.SHA256]
-		switch {
-		case err != nil:
-		case j.Offline:
-			err = fmt.Errorf("offline, and neither the cache nor a directory has them: %w", bundle.ErrUnreachable)
-		default:
-			err = fmt.Errorf("neither the cache nor a directory has them, and they have no address: %w", bundle.ErrNotFound)
-		}
-		if !slices.Contains(texts, err.Error()) {
-			texts = append(texts, err.Error())
-			errs = append(errs, err)
-		}
-	}
-	return &MissingError{Missing: missing, Err: errors.Join(errs...)}
 }

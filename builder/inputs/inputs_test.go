@@ -222,7 +222,7 @@ func TestMissingNamesEverything(t *testing.T) {
 		"not there": {inputs.Fetcher{UV: new(fakeUV).find}, bundle.ErrNotFound},
 		"no index":  {inputs.Fetcher{}, bundle.ErrNotFound},
 	} {
-		c.f.Cache, c.f.RetryDelay = inputs.NewCache(t.TempDir()), time.Millisecond
+		c.f.Cache, c.f.Wait = inputs.NewCache(t.TempDir()), noWait
 		_, err := c.f.Fetch(t.Context(), []inputs.Want{a, b, down})
 		var missing *inputs.MissingError
 		if !errors.Is(err, c.is) || !errors.As(err, &missing) || len(missing.Missing) != 3 {

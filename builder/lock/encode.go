@@ -12,8 +12,12 @@ import (
 // order they stand, one wheel a line. An address is written only for archive
 // rows, which are on no index.
 func (l *Lock) Encode() []byte {
+	return l.encode("# Written by \"metalpack lock\". It names files by size and sha256, not by address.\n")
+}
+
+func (l *Lock) encode(header string) []byte {
 	var b strings.Builder
-	b.WriteString("# Written by \"metalpack lock\". It names files by size and sha256, not by address.\n")
+	b.WriteString(header)
 	fmt.Fprintf(&b, "lock-version = %s\ncreated-by = %s\n", quote(l.LockVersion), quote(l.CreatedBy))
 	if l.RequiresPython != "" {
 		fmt.Fprintf(&b, "requires-python = %s\n", quote(l.RequiresPython))

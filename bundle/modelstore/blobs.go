@@ -20,6 +20,7 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
 	"github.com/metalpack/metalpack/internal/ctxio"
+	"github.com/metalpack/metalpack/internal/filestamp"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -159,7 +160,7 @@ func (s *Store) memoPath(d digest.Digest) string {
 }
 
 func (s *Store) isRemembered(d digest.Digest, info os.FileInfo) bool {
-	now, ok := stampOf(info)
+	now, ok := filestamp.Of(info)
 	if !ok {
 		return false
 	}
@@ -176,7 +177,7 @@ func (s *Store) remember(d digest.Digest) error {
 }
 
 func (s *Store) rememberAs(d digest.Digest, info os.FileInfo) error {
-	now, ok := stampOf(info)
+	now, ok := filestamp.Of(info)
 	if !ok {
 		return nil
 	}

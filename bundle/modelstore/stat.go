@@ -9,19 +9,6 @@ import (
 	"syscall"
 )
 
-// stamp identifies the state of a file: as long as all of it stays the same,
-// what was hashed once need not be hashed again. A writer can set mtime back,
-// but not ctime.
-type stamp struct {
-	dev, inode   uint64
-	size         int64
-	mtime, ctime syscall.Timespec
-}
-
-func (s stamp) String() string {
-	return fmt.Sprintf("%d %d %d %d.%09d %d.%09d\n", s.dev, s.inode, s.size, s.mtime.Sec, s.mtime.Nsec, s.ctime.Sec, s.ctime.Nsec)
-}
-
 // distrust says why a directory of the store cannot be trusted, or "".
 func distrust(info os.FileInfo) string {
 	st, ok := info.Sys().(*syscall.Stat_t)

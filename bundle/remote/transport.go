@@ -125,7 +125,7 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		pause := backoff(attempt)
 		if resp != nil {
-			if after, ok := retryAfter(resp.Header); ok {
+			if after, ok := RetryAfter(resp.Header); ok {
 				pause = min(after, maxRetryAfter)
 				reason += ", asked to wait " + after.String()
 			}
@@ -180,9 +180,9 @@ func retryReason(req *http.Request, resp *http.Response, err error) string {
 	return ""
 }
 
-// retryAfter reads Retry-After: seconds or a date, which is measured against
-// the server's own clock.
-func retryAfter(h http.Header) (time.Duration, bool) {
+// RetryAfter reads the header Retry-After, seconds or a date, which is measured
+// against the server's own clock; false if there is none.
+func RetryAfter(h http.Header) (time.Duration, bool) {
 	v := h.Get("Retry-After")
 	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
 		return time.Duration(s) * time.Second, true

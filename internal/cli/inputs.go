@@ -7,6 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -14,21 +18,24 @@ import (
 	"github.com/metalpack/metalpack/builder/inputs"
 	"github.com/metalpack/metalpack/builder/lock"
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/diskspace"
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/recipes"
 )
 
 // inputOptions say where the bytes of wheels and interpreters may come from.
 type inputOptions struct {
-	platforms []string
-	findLinks []string
-	offline   bool
+	platforms  []string
+	findLinks  []string
+	inputsFrom []string
+	offline    bool
 }
 
 func (o *inputOptions) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.platforms, "platform", nil, "target, like darwin/arm64; may be repeated (default: all of the recipe)")
 	f.StringArrayVar(&o.findLinks, "find-links", nil, "directory with wheels and interpreter archives, matched by sha256; may be repeated")
-	f.BoolVar(&o.offline, "offline", false, "use the cache and directories alone")
+	f.StringArrayVar(&o.inputsFrom, "inputs-from", nil, "archive of inputs that 'fetch --to' wrote, like docker://REF or oci:DIR:tag; may be repeated")
+	f.BoolVar(&o.offline, "offline", false, "use the cache, directories and archives on disk alone")
 }
 
 // targetInputs is one target of a recipe with all it is made of.
@@ -62,27 +69,71 @@ func gather(r *recipes.Recipe, platforms []string) ([]*targetInputs, error) {
 	return all, nil
 }
 
-// fetch brings every input of the targets into the cache.
+// fetch brings every input of the targets into the cache, where they stay at
+// least until ctx ends: a build reads them.
 func (a *app) fetch(ctx context.Context, r *recipes.Recipe, all []*targetInputs, o inputOptions) error {
-	dir, err := a.cache("inputs")
+	cache, err := a.inputCache()
+	if err != nil {
+		return err
+	}
+	release, err := cache.Hold(ctx)
+	if err != nil {
+		return cacheHint(err, cache)
+	}
+	context.AfterFunc(ctx, func() { _ = release() }) // the command is over
+	archives, err := a.archives(ctx, o)
 	if err != nil {
 		return err
 	}
 	f := inputs.Fetcher{
-		Cache: inputs.NewCache(dir), FindLinks: append(r.WheelDirs(), o.findLinks...),
+		Cache: cache, FindLinks: append(r.WheelDirs(), o.findLinks...), Archives: archives,
 		UV: a.findUV, Offline: o.offline, Events: a.events(),
 	}
 	for _, t := range all {
 		if t.paths, err = f.Fetch(ctx, t.wants); err != nil {
-			return missingHint(fmt.Errorf("%s: %w", t.target.Platform, err), argument(r), o.offline)
+			return cacheHint(missingHint(fmt.Errorf("%s: %w", t.target.Platform, err), argument(r), o.offline), cache)
 		}
 	}
 	return nil
 }
 
+// inputCache is where inputs are kept.
+func (a *app) inputCache() (*inputs.Cache, error) {
+	dir, err := a.cache("inputs")
+	return inputs.NewCache(dir), err
+}
+
+// archives says how the archives of --inputs-from are opened, each at most
+// once, and closed when ctx ends.
+func (a *app) archives(ctx context.Context, o inputOptions) (all []func(context.Context) (*inputs.Archive, error), err error) {
+	for _, word := range o.inputsFrom {
+		ref, err := parseSource(word, "")
+		if err != nil {
+			return nil, err
+		}
+		if o.offline && ref.Transport == bundle.TransportDocker {
+			return nil, edge.Usagef("--offline: --inputs-from %s is a registry", word)
+		}
+		var opened *inputs.Archive
+		all = append(all, func(context.Context) (*inputs.Archive, error) {
+			if opened != nil {
+				return opened, nil
+			}
+			src, root, ref, closeSource, err := a.open(ctx, word, "")
+			if err != nil {
+				return nil, fmt.Errorf("--inputs-from: %w", err)
+			}
+			context.AfterFunc(ctx, func() { _ = closeSource() }) // only read
+			opened, err = inputs.OpenArchive(ctx, ref.String(), src, root)
+			return opened, err
+		})
+	}
+	return all, nil
+}
+
 // missingHint says how files that are missing can be had.
 func missingHint(err error, recipe string, offline bool) error {
-	const links = "put the files into a directory and name it with --find-links"
+	const links = "put the files into a directory and name it with --find-links (or into wheels/ beside the lock), or take them from an archive with --inputs-from"
 	if _, ok := errors.AsType[*inputs.MissingError](err); !ok {
 		return err
 	}
@@ -95,6 +146,19 @@ func missingHint(err error, recipe string, offline bool) error {
 		return edge.WithHint(err, "check the network and HTTPS_PROXY, then repeat: what came is kept; or %s", links)
 	}
 	return edge.WithHint(err, "%s", links)
+}
+
+// cacheHint says what to do about a cache that cannot be used.
+func cacheHint(err error, cache *inputs.Cache) error {
+	base := filepath.Dir(cache.Dir())
+	if _, full := errors.AsType[*diskspace.Error](err); full {
+		return edge.WithHint(err, "make room, with 'metalpack cache prune' perhaps, or name another directory with --cache; then repeat: what came is kept")
+	}
+	path, ok := errors.AsType[*fs.PathError](err)
+	if ok && strings.HasPrefix(path.Path, base) && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR)) {
+		return edge.WithHint(err, "the cache cannot be written; name another directory with --cache")
+	}
+	return err
 }
 
 // argument is what names a recipe on the command line.

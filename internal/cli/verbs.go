@@ -16,7 +16,7 @@ func (a *app) verbs() []*cobra.Command {
 	return []*cobra.Command{
 		a.newLockCmd(), a.newFetchCmd(), a.newBuildCmd(), a.newModelCmd(),
 		a.newPushCmd(), a.newPullCmd(), a.newInspectCmd(),
-		a.newRegistryCmd(), a.newRecipesCmd(), a.newVersionCmd(),
+		a.newRegistryCmd(), a.newCacheCmd(), a.newRecipesCmd(), a.newVersionCmd(),
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +35,7 @@ type command = func(*testscript.TestScript, bool, []string)
 //	path DIR…                            PATH becomes the programs under test and these directories
 //	asked METHOD PART                    wait until the registry saw such a request; ! = it never did
 //	appears GLOB                         wait until a file of that name is there
+//	grows GLOB BYTES                     wait until a file of that name has so many bytes
 //	interrupt                            send SIGINT to the one command in the background
 //	interrupted                          after wait: that command had exit code 130
 //	json KEY REGEXP                      stdout is one JSON document, and KEY (a.b.0.c) in it matches
@@ -40,7 +43,7 @@ type command = func(*testscript.TestScript, bool, []string)
 func withPack(cmds map[string]command) map[string]command {
 	victim := &victims{all: map[string]*exec.Cmd{}}
 	maps.Copy(cmds, map[string]command{
-		"archive": cmdArchive, "edit": cmdEdit, "path": cmdPath, "asked": cmdAsked, "appears": cmdAppears,
+		"archive": cmdArchive, "edit": cmdEdit, "path": cmdPath, "asked": cmdAsked, "appears": cmdAppears, "grows": cmdGrows,
 		"interrupt": victim.interrupt, "interrupted": victim.interrupted, "json": cmdJSON, "same": cmdSame,
 	})
 	return cmds
@@ -116,6 +119,19 @@ func cmdAppears(ts *testscript.TestScript, _ bool, args []string) {
 		found, err := filepath.Glob(ts.MkAbs(args[0]))
 		ts.Check(err)
 		return len(found) > 0
+	})
+}
+
+func cmdGrows(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	eventually(ts, args[0], func() bool {
+		found, err := filepath.Glob(ts.MkAbs(args[0]))
+		ts.Check(err)
+		return slices.ContainsFunc(found, func(name string) bool {
+			info, err := os.Stat(name)
+			return err == nil && info.Size() >= want
+		})
 	})
 }
 

@@ -26,7 +26,7 @@ type Fault struct {
 	Truncate    int64       // end the body properly after so many bytes
 	CorruptAt   int64       // flip a bit of the byte before this offset of the whole blob
 	IgnoreRange bool        // answer 200 with everything
-	Hang        bool        // answer nothing until the client gives up
+	Hang        bool        // answer nothing, or nothing after CutAfter, until the client gives up
 }
 
 // Request is what a Faulty saw.
@@ -86,7 +86,7 @@ func (f *Faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case x == nil:
 		f.Next.ServeHTTP(w, r)
 		return
-	case x.Hang:
+	case x.Hang && x.CutAfter == 0:
 		// net/http sees that a client left only once the body is read.
 		_, _ = io.Copy(io.Discard, r.Body) // ends early when the client leaves
 		<-r.Context().Done()
@@ -101,7 +101,7 @@ func (f *Faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.Clone(r.Context())
 		r.Header.Del("Range")
 	}
-	f.Next.ServeHTTP(&spoiler{ResponseWriter: w, fault: x.Fault}, r)
+	f.Next.ServeHTTP(&spoiler{ResponseWriter: w, fault: x.Fault, left: r.Context().Done()}, r)
 }
 
 // take records a request and returns the fault that is its lot, if any.
@@ -122,6 +122,7 @@ func (f *Faulty) take(r *http.Request) *fault {
 type spoiler struct {
 	http.ResponseWriter
 	fault   Fault
+	left    <-chan struct{} // the client gave up
 	started bool
 	start   int64 // offset of the body in the blob
 	written int64
@@ -161,6 +162,9 @@ func (s *spoiler) Write(p []byte) (int, error) {
 	if s.fault.CutAfter > 0 && s.written >= limit {
 		if f, ok := s.ResponseWriter.(http.Flusher); ok {
 			f.Flush()
+		}
+		if s.fault.Hang {
+			<-s.left
 		}
 		panic(http.ErrAbortHandler) // net/http breaks the connection
 	}
