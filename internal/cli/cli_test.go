@@ -90,7 +90,7 @@ func TestUsage(t *testing.T) {
 		"flag":            {[]string{"push", "--nope"}, "unknown flag: --nope\nhint: see 'metalpack push --help'"},
 		"missing":         {[]string{"push", "oci:x"}, "push: missing REFERENCE\nhint: see 'metalpack push --help'"},
 		"more":            {[]string{"version", "x"}, "version: unexpected argument \"x\"\nhint: see 'metalpack version --help'"},
-		"progress":        {[]string{"version", "--progress", "x"}, "--progress \"x\": want plain, quiet, json"},
+		"progress":        {[]string{"version", "--progress", "x"}, "--progress \"x\": want auto, tty, plain, quiet, json"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
