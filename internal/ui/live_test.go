@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
@@ -31,18 +32,19 @@ type emulator struct {
 func (e *emulator) Write(p []byte) (int, error) {
 	rest := string(p)
 	for rest != "" {
-		if n, tail, ok := strings.Cut(strings.TrimPrefix(rest, "\x1b["), "A\r\x1b[J"); ok && strings.HasPrefix(rest, "\x1b[") {
+		if escape, ok := strings.CutPrefix(rest, "\x1b["); ok {
+			n, tail, _ := strings.Cut(escape, "A\r\x1b[J")
 			up, err := strconv.Atoi(n)
 			if err != nil {
-				return 0, fmt.Errorf("escape sequence in %q", p)
+				return 0, fmt.Errorf("escape sequence %q", n)
 			}
 			e.row, e.col = max(e.row-up, 0), 0
 			e.lines = e.lines[:min(e.row, len(e.lines))]
 			rest = tail
 			continue
 		}
-		r := []rune(rest)[0]
-		rest = rest[len(string(r)):]
+		r, size := utf8.DecodeRuneInString(rest)
+		rest = rest[size:]
 		e.put(r)
 	}
 	return len(p), nil
