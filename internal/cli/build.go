@@ -22,7 +22,8 @@ import (
 
 type buildOptions struct {
 	inputOptions
-	dest string
+	dest   string
+	dryRun bool
 }
 
 func (a *app) newBuildCmd() *cobra.Command {
@@ -32,21 +33,28 @@ func (a *app) newBuildCmd() *cobra.Command {
 		Short: "build an environment into an OCI artifact",
 		Long: "Build the environment of a recipe, a directory or the name of an embedded one, for\n" +
 			"its targets, and write it as one image index to the destination. Equal recipes and\n" +
-			"locks give equal digests on every machine. stdout gets REFERENCE@DIGEST alone.",
+			"locks give equal digests on every machine. stdout gets REFERENCE@DIGEST alone.\n\n" +
+			"--dry-run shows the plan instead: packages, layers, what is cached and what would be\n" +
+			"downloaded. It writes nothing and needs neither network nor uv nor -o.",
 		Example: "  metalpack build mlx-lm -o oci:out:0.32.2\n" +
+			"  metalpack build vllm-metal --dry-run\n" +
 			"  metalpack build ./my-recipe --platform linux/amd64 -o docker://registry.example.com/team/engine:1",
 		Args: exactArgs("RECIPE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runBuild(cmd.Context(), args[0], o) },
 	}
 	o.addFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&o.dest, "output", "o", "", "destination: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show the plan; write and fetch nothing")
 	return cmd
 }
 
 func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
-	dest, err := parseDest("build", o.dest, "")
-	if err != nil {
-		return err
+	var dest bundle.Reference
+	if !o.dryRun || o.dest != "" {
+		var err error
+		if dest, err = parseDest("build", o.dest, ""); err != nil {
+			return err
+		}
 	}
 	r, err := recipes.Load(name)
 	if err != nil {
@@ -55,6 +63,9 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 	all, err := gather(r, o.platforms)
 	if err != nil {
 		return err
+	}
+	if o.dryRun {
+		return a.runDryRun(ctx, r, all, o)
 	}
 	if err := a.fetch(ctx, r, all, o.inputOptions); err != nil {
 		return err
