@@ -206,6 +206,8 @@ func (a *app) complete(ctx context.Context, r *recipes.Recipe, t *targetInputs, 
 		if err != nil {
 			return err
 		}
+		out.Sums.Files += l.Entries
+		out.Sums.Size += l.Size
 		all := true
 		for _, b := range blobs {
 			row.Blobs = append(row.Blobs, plannedBlob{Codec: b.Codec, Cached: b.Digest != "", Digest: b.Digest.String(), Size: b.Size})
@@ -219,6 +221,5 @@ func (a *app) complete(ctx context.Context, r *recipes.Recipe, t *targetInputs, 
 		out.Layers = append(out.Layers, row)
 	}
 	out.Decisions = plan.Applied()
-	out.Sums.Files, out.Sums.Size = len(plan.Tree.Entries)+1, plan.Tree.Size() // and the tree itself
 	return nil
 }

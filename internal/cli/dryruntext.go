@@ -47,11 +47,14 @@ func (t *plannedTarget) partialText(recipe string) string {
 
 // downloadText tells the bytes to download, and those that nobody knows.
 func (s plannedSums) downloadText() string {
-	text := ui.Bytes(s.DownloadSize)
-	if s.UnknownSizes > 0 {
-		text += fmt.Sprintf(" and %s of unknown size", plural(s.UnknownSizes, "file"))
+	unknown := plural(s.UnknownSizes, "file") + " of unknown size"
+	switch {
+	case s.UnknownSizes == 0:
+		return ui.Bytes(s.DownloadSize)
+	case s.DownloadSize == 0:
+		return unknown
 	}
-	return text
+	return ui.Bytes(s.DownloadSize) + " and " + unknown
 }
 
 func (t *plannedTarget) inputTable() string {
