@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -49,6 +50,7 @@ func (a *app) newBuildCmd() *cobra.Command {
 }
 
 func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
+	begin := time.Now()
 	var dest bundle.Reference
 	if !o.dryRun || o.dest != "" {
 		var err error
@@ -71,8 +73,9 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 		return err
 	}
 	var variants []*builder.Variant
+	sum := newSummary(r, a.events())
 	for _, t := range all {
-		v, err := a.buildTarget(ctx, r, t)
+		v, err := a.buildTarget(ctx, r, t, sum)
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", r.Name, t.target.Platform, err)
 		}
@@ -82,22 +85,36 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.deliver(ctx, art, art.Root(), dest)
+	out, moved, err := a.transfer(ctx, art, art.Root(), dest)
+	if err != nil {
+		return err
+	}
+	sum.written, sum.Written, sum.There = out, moved.done.Load(), moved.skipped.Load()
+	if err := sum.measure(ctx, art); err != nil {
+		return err
+	}
+	sum.Seconds = time.Since(begin).Seconds()
+	if a.screen.Mode() != ui.Quiet {
+		a.note("%s", sum.text())
+	}
+	return a.result(sum, out.Reference+"\n")
 }
 
 // buildTarget plans and builds one target.
-func (a *app) buildTarget(ctx context.Context, r *recipes.Recipe, t *targetInputs) (v *builder.Variant, err error) {
+func (a *app) buildTarget(ctx context.Context, r *recipes.Recipe, t *targetInputs, sum *summary) (v *builder.Variant, err error) {
 	in, err := a.builderInput(r, t)
 	if err != nil {
 		return nil, err
 	}
+	in.Events = sum.layers.event
 	plan, err := builder.NewPlan(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, plan.Close()) }()
-	a.note("%s %s for %s: %d packages, %d files, %s in %d layers", r.Name, r.Release, t.target.Platform,
-		len(plan.Environment.Packages), len(plan.Tree.Entries), ui.Bytes(plan.Tree.Size()), len(plan.Layers))
+	planned := sum.add(plan)
+	a.note("%s %s for %s: %s", r.Name, r.Release, t.target.Platform, planned.text())
+	a.screen.Expect(planned.Layers, planned.Size)
 	return plan.Build(ctx)
 }
 
