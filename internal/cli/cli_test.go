@@ -61,7 +61,7 @@ func TestHelp(t *testing.T) {
 			}
 		})
 	}
-	want := []string{"lock", "fetch", "build", "model build", "push", "pull", "inspect", "registry serve", "recipes list", "version"}
+	want := []string{"lock", "fetch", "build", "model build", "push", "pull", "inspect", "diff", "registry serve", "recipes list", "version"}
 	for _, name := range want {
 		if !slices.Contains(names, name) {
 			t.Errorf("there is no verb %q among %q", name, names)

@@ -101,7 +101,7 @@ func (out *inspected) end() diffEnd {
 // only keeps platforms that were asked for. One that neither environment has is
 // an error that wraps [bundle.ErrUnsupportedHost].
 func (d *diffResult) only(wanted []string) (kept []platformDiff, err error) {
-	var have []string
+	have := make([]string, 0, len(d.Platforms))
 	for _, p := range d.Platforms {
 		have = append(have, p.Platform)
 	}

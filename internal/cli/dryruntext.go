@@ -34,15 +34,17 @@ func (d dryRun) text(recipe string) string {
 
 // partialText says what a plan on too few files cannot tell.
 func (t *plannedTarget) partialText(recipe string) string {
+	var b strings.Builder
 	s := t.Sums
-	text := fmt.Sprintf("PARTIAL PLAN: %d of %s are not on this machine; to download: %s.\n", s.Download, plural(len(t.Inputs), "input"), s.downloadText())
+	fmt.Fprintf(&b, "PARTIAL PLAN: %d of %s are not on this machine; to download: %s.\n", s.Download, plural(len(t.Inputs), "input"), s.downloadText())
 	for _, in := range t.Inputs {
 		if in.Where == inputs.Nowhere {
-			text += fmt.Sprintf("No address is known of %s: put it into a directory and name that with --find-links.\n", in.File)
+			fmt.Fprintf(&b, "No address is known of %s: put it into a directory and name that with --find-links.\n", in.File)
 		}
 	}
-	return text + "Names, sizes and the layer of each wheel come from the lock alone. The files, their number,\n" +
-		"identities and what the layer cache has are known after 'metalpack fetch " + recipe + " --platform " + t.Platform + "'.\n"
+	fmt.Fprintf(&b, "Names, sizes and the layer of each wheel come from the lock alone. The files, their number,\n"+
+		"identities and what the layer cache has are known after 'metalpack fetch %s --platform %s'.\n", recipe, t.Platform)
+	return b.String()
 }
 
 // downloadText tells the bytes to download, and those that nobody knows.

@@ -64,14 +64,14 @@ func (m *inspectedManifest) layerTable(all []inspectedManifest) string {
 		}
 	}
 	tab := table{align: "lrr" + strings.Repeat("rr", len(twins))}
-	head := []string{"NAME", "FILES", "UNPACKED"}
+	head := append(make([]string, 0, len(tab.align)), "NAME", "FILES", "UNPACKED")
 	for _, t := range twins {
 		codec, _, _ := strings.Cut(t.Codec, "-")
 		head = append(head, strings.ToUpper(codec), "SHARE")
 	}
 	tab.row(head...)
 	for i, l := range m.Layers {
-		row := []string{l.Name, strconv.Itoa(l.Entries), ui.Bytes(l.Unpacked)}
+		row := append(make([]string, 0, len(tab.align)), l.Name, strconv.Itoa(l.Entries), ui.Bytes(l.Unpacked))
 		for _, t := range twins {
 			row = append(row, ui.Bytes(t.Layers[i].Size), fmt.Sprintf("%.1f%%", 100*t.Layers[i].Share))
 		}

@@ -33,7 +33,7 @@ func frame(s *state, columns, rows int, now time.Time) []string {
 		lines = append(lines, i.line(columns, now))
 	}
 	if withTotal && rows > 1 {
-		lines = append(lines, s.totalLine(columns, len(s.items)-shown))
+		lines = append(lines, s.totalLine(columns, len(s.items)-shown, now))
 	}
 	return lines
 }
@@ -50,7 +50,7 @@ func (i *item) line(columns int, now time.Time) string {
 }
 
 // totalLine is the line of the sum; hidden items have no line of their own.
-func (s *state) totalLine(columns, hidden int) string {
+func (s *state) totalLine(columns, hidden int, now time.Time) string {
 	t := &s.total
 	name := fmt.Sprintf("%d done, %d under way", t.done, len(s.items))
 	if t.expected > 0 {
@@ -59,7 +59,7 @@ func (s *state) totalLine(columns, hidden int) string {
 	if hidden > 0 {
 		name += fmt.Sprintf(", %d of them not shown", hidden)
 	}
-	return join(columns, len(name), name, progress(s.moved(), max(t.size, t.known), t.meter.rate())...)
+	return join(columns, len(name), name, progress(s.moved(), max(t.size, t.known), s.rate(now))...)
 }
 
 // progress lists what can be said of bytes that move, what matters most first.

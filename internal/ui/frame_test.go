@@ -141,6 +141,20 @@ func TestMeter(t *testing.T) {
 	}
 }
 
+// Layers tell nothing before they are done: the sum has the average, without what
+// was in the cache.
+func TestAverage(t *testing.T) {
+	t.Parallel()
+	skipped := bundle.Event{Kind: bundle.EventSkipped, What: "cached", Size: 50_000_000}
+	s, now := scene(skipped, started("a", 0, 10_000_000), started("b", 0, 40_000_000), done("a", 10_000_000))
+	if got := s.rate(now); got != 5_000_000 {
+		t.Errorf("got %v bytes/s", got)
+	}
+	if got := s.rate(s.total.started); got != 0 {
+		t.Errorf("got %v bytes/s at the beginning", got)
+	}
+}
+
 func TestClock(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{0: "0s", 59400 * time.Millisecond: "59s", 59500 * time.Millisecond: "1m00s", 245 * time.Second: "4m05s", 7380 * time.Second: "2h03m"} {
@@ -157,7 +171,7 @@ func TestExpected(t *testing.T) {
 	r.Event(bundle.Event{Kind: bundle.EventSkipped, What: "a", Size: 20})
 	r.Event(started("b", 0, 10))
 	r.Event(moved("b", 5))
-	if got, want := r.state.totalLine(50, 0), "1 of 3 done, 1 under way     62%      25 B of 40 B"; !strings.HasPrefix(got, want) {
+	if got, want := r.state.totalLine(50, 0, epoch), "1 of 3 done, 1 under way     62%      25 B of 40 B"; !strings.HasPrefix(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	r.Event(done("b", 10))

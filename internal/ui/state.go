@@ -35,6 +35,8 @@ type total struct {
 	done     int   // items, with those that had nothing to do
 	known    int64 // bytes of all items so far
 	moved    int64 // bytes of items that are done
+	found    int64 // bytes of those that had nothing to do
+	started  time.Time
 	meter    meter
 }
 
@@ -44,6 +46,9 @@ func (s *state) apply(e bundle.Event, now time.Time) {
 	switch e.Kind {
 	case bundle.EventStarted:
 		if i == nil {
+			if s.total.began == 0 {
+				s.total.started = now
+			}
 			s.total.began++
 			s.total.known += e.Size
 			s.items = append(s.items, &item{what: e.What, size: e.Size, from: e.Offset, offset: e.Offset, started: now})
@@ -55,6 +60,9 @@ func (s *state) apply(e bundle.Event, now time.Time) {
 	case bundle.EventDone, bundle.EventSkipped:
 		s.total.done++
 		s.total.moved += e.Size
+		if e.Kind == bundle.EventSkipped {
+			s.total.found += e.Size
+		}
 		if i == nil {
 			s.total.known += e.Size
 		} else {
@@ -94,6 +102,19 @@ func (s *state) moved() int64 {
 		n += i.offset
 	}
 	return n
+}
+
+// rate is that of the sum in bytes per second. Where nothing reports bytes before
+// it is done, the average since the beginning is the best there is.
+func (s *state) rate(now time.Time) float64 {
+	if slices.ContainsFunc(s.items, func(i *item) bool { return i.reports }) {
+		return s.total.meter.rate()
+	}
+	elapsed := now.Sub(s.total.started)
+	if elapsed < time.Second {
+		return 0
+	}
+	return float64(s.total.moved-s.total.found) / elapsed.Seconds()
 }
 
 // window is how far back a rate looks: long enough to be steady, short enough to
