@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,8 @@ import (
 
 type buildOptions struct {
 	inputOptions
-	dest string
+	dest   string
+	dryRun bool
 }
 
 func (a *app) newBuildCmd() *cobra.Command {
@@ -32,21 +34,29 @@ func (a *app) newBuildCmd() *cobra.Command {
 		Short: "build an environment into an OCI artifact",
 		Long: "Build the environment of a recipe, a directory or the name of an embedded one, for\n" +
 			"its targets, and write it as one image index to the destination. Equal recipes and\n" +
-			"locks give equal digests on every machine. stdout gets REFERENCE@DIGEST alone.",
+			"locks give equal digests on every machine. stdout gets REFERENCE@DIGEST alone.\n\n" +
+			"--dry-run shows the plan instead: packages, layers, what is cached and what would be\n" +
+			"downloaded. It writes nothing and needs neither network nor uv nor -o.",
 		Example: "  metalpack build mlx-lm -o oci:out:0.32.2\n" +
+			"  metalpack build vllm-metal --dry-run\n" +
 			"  metalpack build ./my-recipe --platform linux/amd64 -o docker://registry.example.com/team/engine:1",
 		Args: exactArgs("RECIPE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runBuild(cmd.Context(), args[0], o) },
 	}
 	o.addFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&o.dest, "output", "o", "", "destination: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show the plan; write and fetch nothing")
 	return cmd
 }
 
 func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
-	dest, err := parseDest("build", o.dest, "")
-	if err != nil {
-		return err
+	begin := time.Now()
+	var dest bundle.Reference
+	if !o.dryRun || o.dest != "" {
+		var err error
+		if dest, err = parseDest("build", o.dest, ""); err != nil {
+			return err
+		}
 	}
 	r, err := recipes.Load(name)
 	if err != nil {
@@ -56,12 +66,16 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.dryRun {
+		return a.runDryRun(ctx, r, all, o)
+	}
 	if err := a.fetch(ctx, r, all, o.inputOptions); err != nil {
 		return err
 	}
 	var variants []*builder.Variant
+	sum := newSummary(r, a.events())
 	for _, t := range all {
-		v, err := a.buildTarget(ctx, r, t)
+		v, err := a.buildTarget(ctx, r, t, sum)
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", r.Name, t.target.Platform, err)
 		}
@@ -71,22 +85,36 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.deliver(ctx, art, art.Root(), dest)
+	out, moved, err := a.transfer(ctx, art, art.Root(), dest)
+	if err != nil {
+		return err
+	}
+	sum.written, sum.Written, sum.There = out, moved.done.Load(), moved.skipped.Load()
+	if err := sum.measure(ctx, art); err != nil {
+		return err
+	}
+	sum.Seconds = time.Since(begin).Seconds()
+	if a.screen.Mode() != ui.Quiet {
+		a.note("%s", sum.text())
+	}
+	return a.result(sum, out.Reference+"\n")
 }
 
 // buildTarget plans and builds one target.
-func (a *app) buildTarget(ctx context.Context, r *recipes.Recipe, t *targetInputs) (v *builder.Variant, err error) {
+func (a *app) buildTarget(ctx context.Context, r *recipes.Recipe, t *targetInputs, sum *summary) (v *builder.Variant, err error) {
 	in, err := a.builderInput(r, t)
 	if err != nil {
 		return nil, err
 	}
+	in.Events = sum.layers.event
 	plan, err := builder.NewPlan(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, plan.Close()) }()
-	a.note("%s %s for %s: %d packages, %d files, %s in %d layers", r.Name, r.Release, t.target.Platform,
-		len(plan.Environment.Packages), len(plan.Tree.Entries), ui.Bytes(plan.Tree.Size()), len(plan.Layers))
+	planned := sum.add(plan)
+	a.note("%s %s for %s: %s", r.Name, r.Release, t.target.Platform, planned.text())
+	a.screen.Expect(planned.Layers, planned.Size)
 	return plan.Build(ctx)
 }
 

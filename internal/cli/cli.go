@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,6 +27,7 @@ import (
 // app is one run of the program: the process, and the flags of every verb.
 type app struct {
 	env       *edge.Env
+	screen    *ui.Renderer
 	json      bool
 	progress  string
 	plainHTTP bool
@@ -47,6 +47,7 @@ func Main(ctx context.Context, env *edge.Env) int {
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	a.clear()
 	switch {
 	case err == nil:
 	case context.Cause(ctx) != nil:
@@ -68,13 +69,13 @@ func (a *app) root() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		Args:              cobra.ArbitraryArgs,
 		RunE:              group,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkProgress() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.openScreen() },
 
 		SuggestionsMinimumDistance: 2,
 	}
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "print the result, and an error, as JSON")
-	f.StringVar(&a.progress, "progress", "plain", "progress on stderr: plain, quiet or json")
+	f.StringVar(&a.progress, "progress", ui.DefaultMode, ui.Usage)
 	f.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
 	f.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
 	f.StringArrayVar(&a.allowRealms, "allow-realm", nil, "host that may take logins although its address is private and the registry's is not; may be repeated")
@@ -120,29 +121,33 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// checkProgress refuses a word that --progress does not have.
-func (a *app) checkProgress() error {
-	if known := []string{"plain", "quiet", "json"}; !slices.Contains(known, a.progress) {
-		return edge.Usagef("--progress %q: want %s", a.progress, strings.Join(known, ", "))
+// openScreen decides how progress is shown, for the whole command.
+func (a *app) openScreen() error {
+	mode, err := ui.ParseMode(a.progress)
+	if err == nil {
+		a.screen = ui.New(a.env.Stderr, mode, a.env.Getenv)
 	}
-	return nil
+	return err
 }
 
 // events returns where progress goes.
 func (a *app) events() bundle.EventFunc {
-	mode := ui.Plain
-	switch a.progress {
-	case "quiet":
-		mode = ui.Quiet
-	case "json":
-		mode = ui.NDJSON
+	if a.screen == nil {
+		return nil
 	}
-	return ui.New(a.env.Stderr, mode).Event
+	return a.screen.Event
+}
+
+// clear takes progress off the terminal before something else is printed there.
+func (a *app) clear() {
+	if a.screen != nil { // the command line did parse
+		a.screen.Clear()
+	}
 }
 
 // note tells the user something on stderr.
 func (a *app) note(format string, args ...any) {
-	a.events()(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf(format, args...)})
+	a.events().Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf(format, args...)})
 }
 
 // remote returns how registries are spoken to.
@@ -152,6 +157,7 @@ func (a *app) remote() remote.Options {
 
 // result prints v as JSON under --json, else text.
 func (a *app) result(v any, text string) error {
+	a.clear()
 	if !a.json {
 		_, err := fmt.Fprint(a.env.Stdout, edge.Clean(text))
 		return err

@@ -61,7 +61,10 @@ func TestHelp(t *testing.T) {
 			}
 		})
 	}
-	want := []string{"lock", "fetch", "build", "model build", "push", "pull", "inspect", "registry serve", "recipes list", "recipes check", "recipes schema", "recipes matrix", "version"}
+	want := []string{
+		"lock", "fetch", "build", "model build", "push", "pull", "inspect", "diff", "registry serve", "cache info", "cache prune",
+		"recipes list", "recipes check", "recipes schema", "recipes matrix", "version",
+	}
 	for _, name := range want {
 		if !slices.Contains(names, name) {
 			t.Errorf("there is no verb %q among %q", name, names)
@@ -90,7 +93,7 @@ func TestUsage(t *testing.T) {
 		"flag":            {[]string{"push", "--nope"}, "unknown flag: --nope\nhint: see 'metalpack push --help'"},
 		"missing":         {[]string{"push", "oci:x"}, "push: missing REFERENCE\nhint: see 'metalpack push --help'"},
 		"more":            {[]string{"version", "x"}, "version: unexpected argument \"x\"\nhint: see 'metalpack version --help'"},
-		"progress":        {[]string{"version", "--progress", "x"}, "--progress \"x\": want plain, quiet, json"},
+		"progress":        {[]string{"version", "--progress", "x"}, "--progress \"x\": want auto, tty, plain, quiet, json"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -15,35 +15,63 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
 	"github.com/metalpack/metalpack/bundle/unpack"
-	"github.com/metalpack/metalpack/internal/ui"
+	"github.com/metalpack/metalpack/internal/edge"
 )
 
 // inspected is the result of inspect: an environment's index, or a model.
 type inspected struct {
 	Reference string              `json:"reference"`
 	Digest    string              `json:"digest"`
+	Name      string              `json:"name,omitempty"`    // of the environment
+	Release   string              `json:"release,omitempty"` // of the environment
+	Size      int64               `json:"size,omitempty"`    // bytes of all blobs and manifests of the environment, each once
 	Manifests []inspectedManifest `json:"manifests,omitempty"`
 	Model     *model.Model        `json:"model,omitempty"`
 }
 
 // inspectedManifest is one entry of an environment's index.
 type inspectedManifest struct {
-	Digest      string              `json:"digest"`
-	Platform    string              `json:"platform"`
-	Floor       string              `json:"floor"`
-	Codec       string              `json:"codec"`
-	Size        int64               `json:"size"` // bytes of all layers, compressed
-	Layers      []bundle.Descriptor `json:"layers"`
-	Environment *bundle.Environment `json:"environment,omitempty"` // of the first manifest of a platform
+	Digest     string           `json:"digest"`
+	Platform   string           `json:"platform"`
+	Floor      string           `json:"floor"`
+	Codec      string           `json:"codec"`
+	Size       int64            `json:"size"` // bytes of all layers, compressed
+	TreeDigest string           `json:"treeDigest"`
+	VersionID  string           `json:"versionId"` // directory name of an installed version
+	Layers     []inspectedLayer `json:"layers"`
+
+	// Of the first manifest of a platform; its twins hold the same.
+	Files       int                 `json:"files,omitempty"`
+	Unpacked    int64               `json:"unpacked,omitempty"` // bytes of all files
+	Environment *bundle.Environment `json:"environment,omitempty"`
+
+	tree    *bundle.Tree
+	encoded []byte // the tree
+	config  bundle.Descriptor
+	self    bundle.Descriptor
+}
+
+// inspectedLayer is a layer of a manifest: its descriptor, and what the
+// environment says of it.
+type inspectedLayer struct {
+	bundle.Descriptor
+	Name     string  `json:"name"`
+	Entries  int     `json:"entries"`
+	Unpacked int64   `json:"unpacked"` // bytes of its files
+	Share    float64 `json:"share"`    // of the manifest's compressed bytes, 0 to 1
 }
 
 func (a *app) newInspectCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:     "inspect REFERENCE",
-		Short:   "show what an environment or a model is made of",
-		Example: "  metalpack inspect oci:out:0.32.2",
-		Args:    exactArgs("REFERENCE"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.runInspect(cmd.Context(), args[0]) },
+		Use:   "inspect REFERENCE",
+		Short: "show what an environment or a model is made of",
+		Long: "Show what an environment is made of: manifests, layers with their sizes, packages,\n" +
+			"decisions, launch profiles and probes of each platform; or what a model is made of.\n" +
+			"Of an environment only manifests and the metadata layer are fetched.",
+		Example: "  metalpack inspect oci:out:0.32.2\n" +
+			"  metalpack inspect docker.io/metalpack/vllm-metal:0.30.0 --json",
+		Args: exactArgs("REFERENCE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runInspect(cmd.Context(), args[0]) },
 	}
 }
 
@@ -53,105 +81,159 @@ func (a *app) runInspect(ctx context.Context, word string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	out := inspected{Reference: ref.String(), Digest: root.Digest.String()}
-	if root.MediaType == bundle.MediaTypeManifest {
-		if out.Model, _, err = model.Read(ctx, src, root); err != nil {
-			return err
-		}
+	out, err := readArtifact(ctx, src, root)
+	if err != nil {
+		return fmt.Errorf("%s: %w", ref, err)
+	}
+	out.Reference = ref.String()
+	if out.Model != nil {
 		return a.result(out, modelText(out))
-	}
-	data, err := src.Manifest(ctx, root)
-	if err != nil {
-		return err
-	}
-	index, err := bundle.ParseIndex(data)
-	if err != nil {
-		return err
-	}
-	seen := map[string]bool{}
-	for _, d := range index.Manifests {
-		m, err := inspectManifest(ctx, src, d, seen)
-		if err != nil {
-			return fmt.Errorf("%s: %w", d.Digest, err)
-		}
-		out.Manifests = append(out.Manifests, m)
 	}
 	return a.result(out, indexText(out))
 }
 
-// inspectManifest reads one manifest, and the metadata layer of the first of
-// each platform.
-func inspectManifest(ctx context.Context, src bundle.Source, d bundle.Descriptor, seen map[string]bool) (inspectedManifest, error) {
-	out := inspectedManifest{Digest: d.Digest.String(), Floor: d.Annotations[bundle.AnnotationFloor], Codec: d.Annotations[bundle.AnnotationCodec]}
-	if d.Platform != nil {
-		out.Platform = d.Platform.OS + "/" + d.Platform.Architecture
-	}
-	data, err := src.Manifest(ctx, d)
+// readArtifact reads an environment's index, one of its manifests, or a model.
+func readArtifact(ctx context.Context, src bundle.Source, root bundle.Descriptor) (inspected, error) {
+	out := inspected{Digest: root.Digest.String()}
+	data, err := src.Manifest(ctx, root)
 	if err != nil {
 		return out, err
+	}
+	if root.MediaType != bundle.MediaTypeIndex {
+		m, err := bundle.ParseManifest(data)
+		if err != nil || m.Annotations[bundle.AnnotationTree] == "" {
+			out.Model, _, err = model.Read(ctx, src, root)
+			return out, err
+		}
+		return out, out.add(ctx, src, root)
+	}
+	index, err := bundle.ParseIndex(data)
+	if err != nil {
+		return out, err
+	}
+	if len(index.Manifests) == 0 {
+		return out, fmt.Errorf("an index without entries: %w", bundle.ErrInvalid)
+	}
+	for _, d := range index.Manifests {
+		if err := out.add(ctx, src, d); err != nil {
+			return out, fmt.Errorf("%s: %w", d.Digest, err)
+		}
+	}
+	out.Size = root.Size + out.blobSize()
+	return out, nil
+}
+
+// blobSize sums up what a registry holds of the environment.
+func (out *inspected) blobSize() (n int64) {
+	seen := map[string]bool{}
+	add := func(d bundle.Descriptor) {
+		if !seen[d.Digest.String()] {
+			seen[d.Digest.String()] = true
+			n += d.Size
+		}
+	}
+	for _, m := range out.Manifests {
+		add(m.self)
+		add(m.config)
+		for _, l := range m.Layers {
+			add(l.Descriptor)
+		}
+	}
+	return n
+}
+
+// add reads one manifest, and the metadata layer of the first of each platform.
+func (out *inspected) add(ctx context.Context, src bundle.Source, d bundle.Descriptor) error {
+	data, err := src.Manifest(ctx, d)
+	if err != nil {
+		return err
 	}
 	m, err := bundle.ParseManifest(data)
 	if err != nil {
-		return out, err
+		return err
 	}
-	out.Layers = m.Layers
-	if out.Codec == "" {
-		out.Codec = m.Annotations[bundle.AnnotationCodec]
+	row := inspectedManifest{
+		Digest: d.Digest.String(), Floor: m.Annotations[bundle.AnnotationFloor], Codec: m.Annotations[bundle.AnnotationCodec],
+		TreeDigest: m.Annotations[bundle.AnnotationTree], self: d, config: m.Config,
+	}
+	if d.Platform != nil {
+		row.Platform = d.Platform.OS + "/" + d.Platform.Architecture
 	}
 	for _, l := range m.Layers {
-		out.Size += l.Size
+		row.Size += l.Size
 	}
-	if key := out.Platform + " " + out.Floor; !seen[key] {
-		seen[key] = true
-		out.Environment, err = readEnvironment(ctx, src, m)
+	twin := out.twin(row)
+	if twin == nil {
+		if row.Environment, row.tree, err = readEnvironment(ctx, src, m); err != nil {
+			return err
+		}
+		row.encoded = row.tree.Encode()
+		row.Files, row.Unpacked = len(row.tree.Entries)+1, row.tree.Size()+int64(len(row.encoded)) // the tree does not list itself
+		row.Platform, row.Floor = row.Environment.Platform.String(), row.Environment.Platform.Floor()
+		twin = &row
 	}
-	return out, err
+	out.Name, out.Release = twin.Environment.Name, twin.Environment.Release
+	row.VersionID = bundle.VersionID(bundle.TreeDigest(twin.encoded))
+	row.layers(m, twin)
+	out.Manifests = append(out.Manifests, row)
+	return nil
+}
+
+// twin finds a manifest of the same tree.
+func (out *inspected) twin(m inspectedManifest) *inspectedManifest {
+	for i := range out.Manifests {
+		if t := &out.Manifests[i]; t.Environment != nil && t.TreeDigest == m.TreeDigest && t.Platform == m.Platform {
+			return t
+		}
+	}
+	return nil
+}
+
+// layers fills in the layers of a manifest, with what the tree of its twin says
+// of them.
+func (m *inspectedManifest) layers(from *ocispec.Manifest, twin *inspectedManifest) {
+	entries, sizes := map[string]int{bundle.MetadataLayer: 1}, map[string]int64{bundle.MetadataLayer: int64(len(twin.encoded))}
+	for _, e := range twin.tree.Entries {
+		entries[e.Layer]++
+		sizes[e.Layer] += e.Size
+	}
+	for _, l := range from.Layers {
+		name := l.Annotations[bundle.AnnotationLayer]
+		m.Layers = append(m.Layers, inspectedLayer{
+			Descriptor: l, Name: name, Entries: entries[name], Unpacked: sizes[name], Share: float64(l.Size) / float64(max(m.Size, 1)),
+		})
+	}
 }
 
 // readEnvironment fetches the metadata layer.
-func readEnvironment(ctx context.Context, src bundle.Source, m *ocispec.Manifest) (_ *bundle.Environment, err error) {
+func readEnvironment(ctx context.Context, src bundle.Source, m *ocispec.Manifest) (_ *bundle.Environment, _ *bundle.Tree, err error) {
 	for _, l := range m.Layers {
 		if l.Annotations[bundle.AnnotationLayer] != bundle.MetadataLayer {
 			continue
 		}
 		rc, err := src.Open(ctx, l, 0)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		defer func() { err = errors.Join(err, rc.Close()) }()
-		env, _, _, err := unpack.Metadata(ctx, rc, l, "")
-		return env, err
+		env, tree, _, err := unpack.Metadata(ctx, rc, l, "")
+		return env, tree, errors.Join(err, rc.Close())
 	}
-	return nil, fmt.Errorf("no metadata layer, so not an environment of metalpack: %w", bundle.ErrInvalid)
+	return nil, nil, fmt.Errorf("no metadata layer, so not an environment of metalpack: %w", bundle.ErrInvalid)
 }
 
-func indexText(out inspected) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s\n", out.Reference, out.Digest)
-	for _, m := range out.Manifests {
-		if e := m.Environment; e != nil {
-			fmt.Fprintf(&b, "\n%s %s for %s (%s), CPython %s\n", e.Name, e.Release, m.Platform, m.Floor, e.Interpreter.Version)
-			for _, p := range e.Packages {
-				fmt.Fprintf(&b, "  %s %s  %s\n", p.Name, p.Version, p.Layer)
-			}
-			for _, d := range e.Decisions {
-				fmt.Fprintf(&b, "  %s %s: %s\n", d.Kind, strings.TrimSpace(d.Package+" "+d.Rule+" "+d.Path), d.Reason)
-			}
-		}
-		fmt.Fprintf(&b, "\nmanifest %s %s\n  %s, %d layers, %s\n", m.Platform, m.Digest, m.Codec, len(m.Layers), ui.Bytes(m.Size))
-		for _, l := range m.Layers {
-			fmt.Fprintf(&b, "  %s  %8s  %s\n", l.Digest.Encoded()[:12], ui.Bytes(l.Size), l.Annotations[bundle.AnnotationLayer])
-		}
+// environment reads an environment for a verb that wants no model.
+func (a *app) environment(ctx context.Context, verb, word string) (out inspected, err error) {
+	src, root, ref, closeSource, err := a.open(ctx, word, "")
+	if err != nil {
+		return out, err
 	}
-	return b.String()
-}
-
-func modelText(out inspected) string {
-	var b strings.Builder
-	m := out.Model
-	fmt.Fprintf(&b, "%s\n%s\n\nmodel (%s): %s, %s parameters, %s, context %d\n", out.Reference, out.Digest, m.Flavor, m.Architecture, m.Parameters, m.Quantization, m.Context)
-	for _, f := range m.Files {
-		fmt.Fprintf(&b, "  %s  %8s  %-7s %s\n", f.Descriptor.Digest.Encoded()[:12], ui.Bytes(f.Descriptor.Size), f.Kind, f.Path)
+	defer func() { err = errors.Join(err, closeSource()) }()
+	if out, err = readArtifact(ctx, src, root); err != nil {
+		return out, fmt.Errorf("%s: %w", ref, err)
 	}
-	return b.String()
+	if out.Model != nil {
+		return out, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "%s: %s is a model, not an environment", verb, ref), "'metalpack inspect %s' shows what is in it", strings.TrimPrefix(word, "docker://"))
+	}
+	out.Reference = ref.String()
+	return out, nil
 }

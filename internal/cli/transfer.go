@@ -17,11 +17,21 @@ import (
 )
 
 // deliver copies an artifact to dest, tags it there, and prints what was
-// written: the last step of build, model build and push.
-func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) (err error) {
-	dst, commit, abort, err := transports.OpenTarget(ctx, dest, a.remote())
+// written: the last step of model build and push.
+func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) error {
+	out, moved, err := a.transfer(ctx, src, root, dest)
 	if err != nil {
 		return err
+	}
+	a.note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
+	return a.result(out, out.Reference+"\n")
+}
+
+// transfer copies an artifact to dest and tags it there.
+func (a *app) transfer(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) (out written, moved *tally, err error) {
+	dst, commit, abort, err := transports.OpenTarget(ctx, dest, a.remote())
+	if err != nil {
+		return out, nil, err
 	}
 	committed := false
 	defer func() {
@@ -29,39 +39,69 @@ func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descri
 			err = errors.Join(err, abort())
 		}
 	}()
-	moved := &tally{next: a.events()}
+	a.expect(ctx, src, root)
+	moved = &tally{next: a.events()}
 	if err := bundle.Copy(ctx, src, dst, root, bundle.CopyOptions{Events: moved.event}); err != nil {
-		return err
+		return out, nil, err
 	}
 	if name := dest.Name(); dest.Digest == "" {
 		if name == "" {
 			name = "latest"
 		}
 		if err := dst.Tag(ctx, root, name); err != nil {
-			return err
+			return out, nil, err
 		}
 	}
 	if err := commit(ctx); err != nil {
-		return err
+		return out, nil, err
 	}
 	committed = true
-	a.note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
 	dest.Digest = root.Digest
-	return a.result(written{Reference: dest.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, dest.String()+"\n")
+	return written{Reference: dest.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, moved, nil
 }
 
-// tally adds up what was moved and what was not, in bytes.
+// expect lets a terminal tell how much of a copy is left. Whatever cannot be read
+// here the copy itself reports.
+func (a *app) expect(ctx context.Context, src bundle.Source, root bundle.Descriptor) {
+	if a.screen.Mode() != ui.Terminal {
+		return
+	}
+	blobs, size := 0, int64(0)
+	for todo := []bundle.Descriptor{root}; len(todo) > 0; todo = todo[1:] {
+		data, err := src.Manifest(ctx, todo[0])
+		if err != nil {
+			return
+		}
+		children, err := bundle.Children(todo[0].MediaType, data)
+		if err != nil {
+			return
+		}
+		for _, c := range children {
+			if !bundle.IsManifest(c.MediaType) {
+				blobs, size = blobs+1, size+c.Size
+			} else if todo[0].MediaType == bundle.MediaTypeIndex {
+				todo = append(todo, c)
+			}
+		}
+	}
+	a.screen.Expect(blobs, size)
+}
+
+// tally adds up what was moved or made and what was there, in items and bytes.
 type tally struct {
 	next          bundle.EventFunc
-	done, skipped atomic.Int64
+	done, skipped atomic.Int64 // bytes
+	made, found   atomic.Int64 // items
 }
 
 func (t *tally) event(e bundle.Event) {
 	switch e.Kind {
 	case bundle.EventDone:
 		t.done.Add(e.Size)
+		t.made.Add(1)
 	case bundle.EventSkipped:
 		t.skipped.Add(e.Size)
+		t.found.Add(1)
 	default:
 	}
 	t.next.Emit(e)
@@ -87,7 +127,10 @@ func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, 
 	}
 	root, err := src.Resolve(ctx, ref.Name())
 	if err != nil {
-		if errors.Is(err, bundle.ErrNotFound) && ref.Transport == bundle.TransportDocker {
+		switch {
+		case ref.Transport == bundle.TransportDocker && isLayout(word):
+			err = layoutHint(err, word)
+		case ref.Transport == bundle.TransportDocker && errors.Is(err, bundle.ErrNotFound):
 			err = edge.WithHint(err, "check repository and tag; some registries answer this for what wants a login: docker login %s", ref.Registry)
 		}
 		return nil, bundle.Descriptor{}, ref, nil, errors.Join(err, closeSource())
@@ -102,8 +145,19 @@ func parseSource(word, namespace string) (bundle.Reference, error) {
 		return ref, nil
 	}
 	err = edge.Errorf(edge.ErrUsage, "%w", err)
-	if _, serr := os.Stat(filepath.Join(word, "oci-layout")); serr == nil {
-		err = edge.WithHint(err, "for the layout in the directory %s write oci:%s", word, word)
+	if isLayout(word) {
+		err = layoutHint(err, word)
 	}
 	return ref, err
+}
+
+// isLayout reports whether a word that was taken for a place in a registry is
+// the name of a directory with a layout.
+func isLayout(word string) bool {
+	_, err := os.Stat(filepath.Join(word, "oci-layout"))
+	return err == nil
+}
+
+func layoutHint(err error, dir string) error {
+	return edge.WithHint(err, "for the layout in the directory %s write oci:%s", dir, dir)
 }

@@ -15,7 +15,7 @@ import (
 func (a *app) verbs() []*cobra.Command {
 	return []*cobra.Command{
 		a.newLockCmd(), a.newFetchCmd(), a.newBuildCmd(), a.newModelCmd(),
-		a.newPushCmd(), a.newPullCmd(), a.newInspectCmd(),
+		a.newPushCmd(), a.newPullCmd(), a.newInspectCmd(), a.newDiffCmd(),
 		a.newRegistryCmd(), a.newCacheCmd(), a.newRecipesCmd(), a.newVersionCmd(),
 	}
 }

@@ -16,6 +16,7 @@
 //	chat [-stream] URL MODEL PROMPT    ask; the answer's text is stdout
 //	append FILE TEXT           add bytes at the end of a file
 //	flip FILE                  flip one bit in the middle of a file
+//	terminal FILE WORD PROGRAM ARG…    run on a pseudo-terminal, type Ctrl-C when WORD appears; FILE is the screen
 //
 // Scripts of metalpack have more, see withPack in pack_test.go; so have those of
 // metalrun, see withRun in run_test.go.

@@ -76,7 +76,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: withRun(withPack(map[string]command{
 			"recipe": cmdRecipe, "model": cmdModel, "exits": cmdExits, "fault": cmdFault,
-			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip,
+			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip, "terminal": cmdTerminal,
 		})),
 	})
 }

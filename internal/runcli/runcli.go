@@ -25,6 +25,7 @@ import (
 // app is one run of the program.
 type app struct {
 	env       *edge.Env
+	screen    *ui.Renderer
 	json      bool
 	progress  string
 	plainHTTP bool
@@ -59,6 +60,7 @@ func Main(ctx context.Context, env *edge.Env) int {
 	env.Program, env.Rows = "metalrun", rows()
 	a := &app{env: env}
 	err := a.dispatch(ctx, env.Args)
+	a.clear()
 	if err != nil && context.Cause(ctx) != nil {
 		err = context.Canceled
 	}
@@ -87,7 +89,7 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 	fs := flag.NewFlagSet(v.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&a.json, "json", false, "print the result, and an error, as JSON")
-	fs.StringVar(&a.progress, "progress", "plain", "progress on stderr: plain, quiet or json")
+	fs.StringVar(&a.progress, "progress", ui.DefaultMode, ui.Usage)
 	fs.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
 	fs.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
 	fs.Func("allow-realm", "`host` that may take logins although its address is private and the registry's is not; may be repeated", func(host string) error {
@@ -116,6 +118,11 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 		}
 		words, args = append(words, rest[0]), rest[1:]
 	}
+	mode, err := ui.ParseMode(a.progress)
+	if err != nil {
+		return v.usage(err)
+	}
+	a.screen = ui.New(a.env.Stderr, mode, a.env.Getenv)
 	return v.usage(v.run(ctx, words))
 }
 
@@ -159,25 +166,29 @@ func wantArgs(verb string, args []string, names ...string) error {
 }
 
 func (a *app) print(text string) error {
+	a.clear()
 	_, err := io.WriteString(a.env.Stdout, text)
 	return err
 }
 
 // events returns where progress goes.
 func (a *app) events() bundle.EventFunc {
-	mode := ui.Plain
-	switch a.progress {
-	case "quiet":
-		mode = ui.Quiet
-	case "json":
-		mode = ui.NDJSON
+	if a.screen == nil {
+		return nil
 	}
-	return ui.New(a.env.Stderr, mode).Event
+	return a.screen.Event
+}
+
+// clear takes progress off the terminal before something else is printed there.
+func (a *app) clear() {
+	if a.screen != nil { // the command line did parse
+		a.screen.Clear()
+	}
 }
 
 // note tells the user something on stderr.
 func (a *app) note(format string, args ...any) {
-	a.events()(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf(format, args...)})
+	a.events().Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf(format, args...)})
 }
 
 // remote returns how registries are spoken to.
@@ -190,6 +201,7 @@ func (a *app) result(v any, text string) error {
 	if !a.json {
 		return a.print(edge.Clean(text))
 	}
+	a.clear()
 	enc := json.NewEncoder(a.env.Stdout)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")

@@ -44,7 +44,7 @@ func TestModes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var b bytes.Buffer
-			r := ui.New(&b, tt.mode)
+			r := ui.New(&b, tt.mode, nil)
 			for _, e := range story() {
 				r.Event(e)
 			}
@@ -58,7 +58,7 @@ func TestModes(t *testing.T) {
 func TestNDJSON(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	r := ui.New(&b, ui.NDJSON)
+	r := ui.New(&b, ui.NDJSON, nil)
 	for _, e := range story() {
 		r.Event(e)
 	}
@@ -79,7 +79,7 @@ func TestNDJSON(t *testing.T) {
 func TestClean(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	r := ui.New(&b, ui.Plain)
+	r := ui.New(&b, ui.Plain, nil)
 	r.Event(bundle.Event{Kind: bundle.EventDone, What: "a\x1b[2J\nb"})
 	r.Event(bundle.Event{Kind: bundle.EventNote, Reason: "two\nlines\r"})
 	if want := "  a\uFFFD[2J\uFFFDb\ntwo\nlines\uFFFD\n"; b.String() != want {
@@ -90,7 +90,7 @@ func TestClean(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	r := ui.New(&b, ui.Plain)
+	r := ui.New(&b, ui.Plain, nil)
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {

@@ -1,0 +1,92 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package inputs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
+	"github.com/metalpack/metalpack/internal/fsatomic"
+)
+
+// Where the bytes of a [Want] are, in a [Place].
+const (
+	InCache     = "cache"
+	InDirectory = "directory" // wheels/ beside the lock, or --find-links
+	AtURL       = "url"       // its own address
+	OnIndex     = "index"     // by its name and sha256
+	Nowhere     = "nowhere"   // no address is known
+)
+
+// Place says where the bytes of a want are.
+type Place struct {
+	Where string
+	Path  string // on this machine; "" when they must be downloaded
+	Size  int64  // bytes; 0 = not known
+}
+
+// Here reports whether nothing must be downloaded.
+func (p Place) Here() bool { return p.Path != "" }
+
+// Locate says where the bytes of w would come from, in the order of [Fetcher.Fetch],
+// and changes nothing. A file in the cache is known by its name and size; one in
+// a directory is read, and the error wraps [bundle.ErrMismatch] if it is another.
+func (f *Fetcher) Locate(ctx context.Context, w Want) (Place, error) {
+	if err := checkSum(w.SHA256); err != nil {
+		return Place{}, fmt.Errorf("%s: %w", w.label(), err)
+	}
+	if info, err := os.Stat(f.Cache.Path(w.SHA256)); err == nil && info.Mode().IsRegular() && (w.Size == 0 || info.Size() == w.Size) {
+		return Place{Where: InCache, Path: f.Cache.Path(w.SHA256), Size: info.Size()}, nil
+	}
+	for _, dir := range f.FindLinks {
+		p := Place{Where: InDirectory, Path: filepath.Join(dir, w.File)}
+		got, n, err := sumOf(ctx, p.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil && got != w.SHA256 {
+			err = fmt.Errorf("%s: want sha256:%s, got sha256:%s: %w", p.Path, w.SHA256, got, bundle.ErrMismatch)
+		}
+		if err != nil {
+			return Place{}, fmt.Errorf("%s: %w", w.label(), err)
+		}
+		p.Size = n
+		return p, nil
+	}
+	switch {
+	case w.URL != "":
+		return Place{Where: AtURL, Size: w.Size}, nil
+	case w.Target != nil:
+		return Place{Where: OnIndex, Size: w.Size}, nil
+	}
+	return Place{Where: Nowhere, Size: w.Size}, nil
+}
+
+// sumOf returns the sha256 and the size of a regular file.
+func sumOf(ctx context.Context, path string) (_ string, n int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer fsatomic.CloseErr(&err, f)
+	info, err := f.Stat()
+	if err != nil {
+		return "", 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return "", 0, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
+	}
+	h := sha256.New()
+	n, err = io.Copy(h, ctxio.Reader(ctx, f))
+	return hex.EncodeToString(h.Sum(nil)), n, err
+}

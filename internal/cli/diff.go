@@ -1,0 +1,195 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	pep440 "github.com/aquasecurity/go-pep440-version"
+	"github.com/spf13/cobra"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/edge"
+)
+
+// diffResult is the result of diff.
+type diffResult struct {
+	From      diffEnd        `json:"from"`
+	To        diffEnd        `json:"to"`
+	Platforms []platformDiff `json:"platforms"`
+}
+
+// diffEnd is one of the two environments.
+type diffEnd struct {
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+	Name      string `json:"name"`
+	Release   string `json:"release"`
+}
+
+// platformDiff compares one platform; only one that both have has a diff.
+type platformDiff struct {
+	Platform string                  `json:"platform"`
+	Floor    string                  `json:"floor"` // of the new environment, if it has the platform
+	Kind     bundle.ChangeKind       `json:"kind"`  // same, changed, added or removed
+	Diff     *bundle.EnvironmentDiff `json:"diff,omitempty"`
+}
+
+type diffOptions struct {
+	format    string
+	platforms []string
+}
+
+func (a *app) newDiffCmd() *cobra.Command {
+	o := diffOptions{}
+	cmd := &cobra.Command{
+		Use:   "diff OLD NEW",
+		Short: "show what changes between two environments, and what an upgrade downloads",
+		Long: "Compare two environments by their manifests and metadata layers: packages, interpreter,\n" +
+			"decisions, launch profiles, probes and layers of each platform, and the bytes that an\n" +
+			"upgrade costs in each codec: by digest (what a client fetches that keeps the old blobs)\n" +
+			"and by content (what metalrun fetches, which takes equal files from the old version).\n" +
+			"The exit status is 0 whether or not they differ.",
+		Example: "  metalpack diff docker.io/metalpack/vllm-metal:0.30.0 oci:out:0.31.0\n" +
+			"  metalpack diff oci:old oci:new --format markdown --platform darwin/arm64",
+		Args: exactArgs("OLD", "NEW"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runDiff(cmd.Context(), args[0], args[1], o)
+		},
+	}
+	cmd.Flags().StringVar(&o.format, "format", "text", "text, markdown or json")
+	cmd.Flags().StringArrayVar(&o.platforms, "platform", nil, "compare this platform alone, like darwin/arm64; may be repeated")
+	return cmd
+}
+
+func (a *app) runDiff(ctx context.Context, from, to string, o diffOptions) error {
+	render, ok := map[string]func(diffResult) string{"text": diffResult.text, "markdown": diffResult.markdown, "json": diffResult.text}[o.format]
+	if !ok {
+		return edge.Usagef("diff: --format %q: want text, markdown or json", o.format)
+	}
+	for _, p := range o.platforms {
+		if _, err := bundle.ParsePlatform(p); err != nil {
+			return edge.Errorf(edge.ErrUsage, "--platform: %w", err)
+		}
+	}
+	old, err := a.environment(ctx, "diff", from)
+	if err != nil {
+		return err
+	}
+	next, err := a.environment(ctx, "diff", to)
+	if err != nil {
+		return err
+	}
+	out := diffResult{From: old.end(), To: next.end(), Platforms: pairs(old, next)}
+	if len(o.platforms) > 0 {
+		if out.Platforms, err = out.only(o.platforms); err != nil {
+			return err
+		}
+	}
+	a.json = a.json || o.format == "json"
+	return a.result(out, render(out))
+}
+
+func (out *inspected) end() diffEnd {
+	return diffEnd{Reference: out.Reference, Digest: out.Digest, Name: out.Name, Release: out.Release}
+}
+
+// only keeps platforms that were asked for. One that neither environment has is
+// an error that wraps [bundle.ErrUnsupportedHost].
+func (d *diffResult) only(wanted []string) (kept []platformDiff, err error) {
+	have := make([]string, 0, len(d.Platforms))
+	for _, p := range d.Platforms {
+		have = append(have, p.Platform)
+	}
+	for _, w := range wanted {
+		if !slices.Contains(have, w) {
+			return nil, edge.WithHint(edge.Errorf(bundle.ErrUnsupportedHost, "diff: neither environment has %s, only %s", w, strings.Join(have, ", ")), "name one of these")
+		}
+	}
+	return slices.DeleteFunc(d.Platforms, func(p platformDiff) bool { return !slices.Contains(wanted, p.Platform) }), nil
+}
+
+// pairs compares platform by platform. Where one has several floors those that
+// are equal are compared; otherwise the floor itself may have changed.
+func pairs(old, next inspected) []platformDiff {
+	before, after := old.variants(), next.variants()
+	out := make([]platformDiff, 0, len(after))
+	for _, v := range after {
+		i := slices.IndexFunc(before, func(o *inspectedManifest) bool { return o.Platform == v.Platform && o.Floor == v.Floor })
+		if i < 0 && count(before, v.Platform) == 1 && count(after, v.Platform) == 1 {
+			i = slices.IndexFunc(before, func(o *inspectedManifest) bool { return o.Platform == v.Platform })
+		}
+		row := platformDiff{Platform: v.Platform, Floor: v.Floor, Kind: bundle.ChangeAdded}
+		if i >= 0 {
+			diff := bundle.CompareEnvironments(old.side(before[i]), next.side(v), compareVersions)
+			row.Kind, row.Diff = bundle.ChangeOther, &diff
+			if before[i].VersionID == v.VersionID {
+				row.Kind = bundle.ChangeNone
+			}
+			before = slices.Delete(before, i, i+1)
+		}
+		out = append(out, row)
+	}
+	for _, v := range before {
+		out = append(out, platformDiff{Platform: v.Platform, Floor: v.Floor, Kind: bundle.ChangeRemoved})
+	}
+	return out
+}
+
+func count(all []*inspectedManifest, platform string) (n int) {
+	for _, m := range all {
+		if m.Platform == platform {
+			n++
+		}
+	}
+	return n
+}
+
+// variants are the first manifests of each tree.
+func (out *inspected) variants() (all []*inspectedManifest) {
+	for i := range out.Manifests {
+		if m := &out.Manifests[i]; m.Environment != nil {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// side gathers the codecs of a variant.
+func (out *inspected) side(v *inspectedManifest) bundle.EnvironmentSide {
+	s := bundle.EnvironmentSide{Environment: v.Environment, Tree: v.tree}
+	for _, m := range out.Manifests {
+		if m.TreeDigest != v.TreeDigest || m.Platform != v.Platform {
+			continue
+		}
+		codec, _, _ := strings.Cut(m.Codec, "-")
+		c := bundle.CodecLayers{Codec: codec}
+		for _, l := range m.Layers {
+			c.Layers = append(c.Layers, l.Descriptor)
+		}
+		s.Manifests = append(s.Manifests, c)
+	}
+	return s
+}
+
+// compareVersions orders versions by PEP 440; what is none is ordered as text.
+func compareVersions(a, b string) int {
+	x, errX := pep440.Parse(a)
+	y, errY := pep440.Parse(b)
+	if errX != nil || errY != nil {
+		return strings.Compare(a, b)
+	}
+	return x.Compare(y)
+}
+
+// heading says what is compared.
+func (d diffResult) heading() string {
+	if d.From.Name == d.To.Name {
+		return fmt.Sprintf("%s %s -> %s", d.To.Name, d.From.Release, d.To.Release)
+	}
+	return fmt.Sprintf("%s %s -> %s %s", d.From.Name, d.From.Release, d.To.Name, d.To.Release)
+}

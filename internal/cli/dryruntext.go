@@ -1,0 +1,155 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/metalpack/metalpack/builder/inputs"
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ui"
+)
+
+// text renders a dry run; recipe is what to type to name the recipe.
+func (d dryRun) text(recipe string) string {
+	var b strings.Builder
+	for i, t := range d.Targets {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "%s %s for %s (%s), CPython %s: a dry run, nothing is written\n", d.Name, d.Release, t.Platform, t.Floor, t.Python)
+		if !t.Complete {
+			b.WriteString("\n" + t.partialText(recipe))
+		}
+		fmt.Fprintf(&b, "\nInputs\n%s\nLayers\n%s", t.inputTable(), t.layerTable())
+		b.WriteString(decisionText(t.Decisions))
+		b.WriteString(t.sumText())
+	}
+	return b.String()
+}
+
+// partialText says what a plan on too few files cannot tell.
+func (t *plannedTarget) partialText(recipe string) string {
+	var b strings.Builder
+	s := t.Sums
+	fmt.Fprintf(&b, "PARTIAL PLAN: %d of %s are not on this machine; to download: %s.\n", s.Download, plural(len(t.Inputs), "input"), s.downloadText())
+	for _, in := range t.Inputs {
+		if in.Where == inputs.Nowhere {
+			fmt.Fprintf(&b, "No address is known of %s: put it into a directory and name that with --find-links.\n", in.File)
+		}
+	}
+	fmt.Fprintf(&b, "Names, sizes and the layer of each wheel come from the lock alone. The files, their number,\n"+
+		"identities and what the layer cache has are known after 'metalpack fetch %s --platform %s'.\n", recipe, t.Platform)
+	return b.String()
+}
+
+// downloadText tells the bytes to download, and those that nobody knows.
+func (s plannedSums) downloadText() string {
+	unknown := plural(s.UnknownSizes, "file") + " of unknown size"
+	switch {
+	case s.UnknownSizes == 0:
+		return ui.Bytes(s.DownloadSize)
+	case s.DownloadSize == 0:
+		return unknown
+	}
+	return ui.Bytes(s.DownloadSize) + " and " + unknown
+}
+
+func (t *plannedTarget) inputTable() string {
+	tab := table{align: "llrlll"}
+	tab.row("NAME", "VERSION", "SIZE", "WHERE", "LAYER", "FILE")
+	for _, in := range t.Inputs {
+		tab.row(in.Name, in.Version, size(in.Size), where(in), orUnknown(in.Layer), in.File)
+	}
+	return tab.String()
+}
+
+// where says in a word where an input is.
+func where(in plannedInput) string {
+	switch in.Where {
+	case inputs.InCache:
+		return "cache"
+	case inputs.InDirectory:
+		return path.Base(path.Dir(in.Path)) + "/"
+	case inputs.Nowhere:
+		return "MISSING"
+	}
+	return "download"
+}
+
+func (t *plannedTarget) layerTable() string {
+	tab := table{align: "lrrrrll"}
+	tab.row("NAME", "INPUTS", "SIZE", "FILES", "BYTES", "IDENTITY", "CACHED")
+	for _, l := range t.Layers {
+		files, from, bytes := "?", "-", "-" // the metadata layer has no inputs
+		if l.Entries > 0 {
+			files = strconv.Itoa(l.Entries)
+		}
+		if l.Inputs > 0 {
+			from, bytes = strconv.Itoa(l.Inputs), size(l.Input)
+		}
+		tab.row(l.Name, from, bytes, files, size(l.Size), orUnknown(short(l.Identity)), l.cachedText())
+	}
+	return tab.String()
+}
+
+// cachedText lists the codecs in which the cache has a layer, and those in which
+// it will be built.
+func (l *plannedLayer) cachedText() string {
+	words := make([]string, 0, len(l.Blobs))
+	for _, b := range l.Blobs {
+		codec, _, _ := strings.Cut(b.Codec, "-")
+		if b.Cached {
+			words = append(words, codec+" "+ui.Bytes(b.Size))
+		} else {
+			words = append(words, codec+" to build")
+		}
+	}
+	return orUnknown(strings.Join(words, ", "))
+}
+
+// decisionText lists decisions, with a heading.
+func decisionText(all []bundle.Decision) string {
+	if len(all) == 0 {
+		return ""
+	}
+	tab := table{align: "lll"}
+	for _, d := range all {
+		tab.row(d.Kind, strings.Join(strings.Fields(d.Package+" "+d.Rule+" "+d.Path), " "), d.Reason)
+	}
+	return "\nDecisions\n" + tab.String()
+}
+
+func (t *plannedTarget) sumText() string {
+	s := t.Sums
+	text := fmt.Sprintf("\n%s; %s here (%s), %d to download", plural(s.Packages, "package"), plural(s.Here, "input"), ui.Bytes(s.HereSize), s.Download)
+	if s.Download > 0 {
+		text += " (" + s.downloadText() + ")"
+	}
+	if !t.Complete {
+		return text + fmt.Sprintf("; at least %s\n", plural(len(t.Layers), "layer"))
+	}
+	return text + fmt.Sprintf("\n%s, %s; %s: %d in the cache, %d to build\n", plural(s.Files, "file"), ui.Bytes(s.Size), plural(len(t.Layers), "layer"), s.LayersCached, s.LayersToBuild)
+}
+
+// size prints bytes that may not be known.
+func size(n int64) string {
+	if n == 0 {
+		return "?"
+	}
+	return ui.Bytes(n)
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "?"
+	}
+	return s
+}
+
+// short is the part of a hash that people compare.
+func short(hash string) string { return hash[:min(len(hash), 12)] }
