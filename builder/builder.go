@@ -81,7 +81,8 @@ type Input struct {
 	Parallel int              // layers at once; 0 = one per processor, at most 16
 	Events   bundle.EventFunc // nil = none
 
-	used map[bundle.Decision]bool // decisions that made a difference
+	used  map[bundle.Decision]bool // decisions that made a difference
+	strip []stripPattern           // Strip, made ready
 }
 
 // Interpreter is a python-build-standalone install_only archive: .tar, .tar.gz
@@ -120,10 +121,12 @@ func (in *Input) check() error {
 	if in.CacheDir == "" {
 		return fmt.Errorf("no cache directory given: %w", bundle.ErrInvalid)
 	}
+	in.strip = make([]stripPattern, 0, len(in.Strip))
 	for _, p := range in.Strip {
 		if !doublestar.ValidatePattern(p) {
 			return fmt.Errorf("strip: pattern %q: %w", p, bundle.ErrInvalid)
 		}
+		in.strip = append(in.strip, newStripPatterns(p)...)
 	}
 	for _, d := range in.Decisions {
 		if d.Kind == DecisionWaive && !slices.Contains(wheel.Rules(), d.Rule) {
@@ -136,16 +139,6 @@ func (in *Input) check() error {
 	}
 	_, err := in.codecs()
 	return err
-}
-
-// stripped reports whether a path is left out by a pattern.
-func (in *Input) stripped(p string) bool {
-	for _, pattern := range in.Strip {
-		if doublestar.MatchUnvalidated(pattern, p) {
-			return true
-		}
-	}
-	return false
 }
 
 // decided returns the decisions of a kind about a package; "" means all.
