@@ -123,6 +123,9 @@ func (r *blobReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// FileName implements [bundle.NamedStream].
+func (r *blobReader) FileName() string { return r.path }
+
 // removeAll removes files in their order; those that are not there do not count.
 func removeAll(names ...string) error {
 	for _, name := range names {
