@@ -199,7 +199,11 @@ func (p *Plan) addMetadata() error {
 	if len(p.in.LockTOML) > 0 {
 		files = append(files, own(bundle.LockPath, p.in.LockTOML))
 	}
-	p.Tree = new(bundle.Tree)
+	count := len(files)
+	for _, l := range p.Layers {
+		count += len(l.files)
+	}
+	p.Tree = &bundle.Tree{Entries: make([]bundle.TreeEntry, 0, count)}
 	for _, l := range p.Layers {
 		for _, f := range l.files {
 			p.Tree.Entries = append(p.Tree.Entries, f.TreeEntry)

@@ -91,6 +91,9 @@ func isPlainPath(p string) bool {
 
 // isDeviceName reports whether Windows would open a device under this name.
 func isDeviceName(c string) bool {
+	if len(c) < 3 || !strings.ContainsRune("CPANLcpanl", rune(c[0])) {
+		return false
+	}
 	base, _, _ := strings.Cut(c, ".")
 	if len(base) != 3 && len(base) != 4 {
 		return false

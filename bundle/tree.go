@@ -71,7 +71,9 @@ func (e TreeEntry) AppendRow(b []byte) []byte {
 	if e.IsLink() {
 		b = append(append(b, "l\t-\t0\t"...), e.Target...)
 	} else {
-		b = fmt.Appendf(b, "f\t%04o\t", e.Mode)
+		b = append(b, "f\t0000"...)
+		mode := strconv.AppendUint(nil, uint64(e.Mode), 8)
+		b = append(append(b[:max(len(b)-len(mode), len(b)-4)], mode...), '\t')
 		b = append(strconv.AppendInt(b, e.Size, 10), '\t')
 		b = append(b, e.SHA256...)
 	}
