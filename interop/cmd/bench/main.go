@@ -23,6 +23,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -59,6 +60,11 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
 	results := map[string][]sample{}
+	defer func() {
+		if len(results[caseChanged]) > 0 && len(results[casePeer]) > 0 { // also of rounds that an interrupt cut short
+			print(levels, results)
+		}
+	}()
 	for round := range *rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, *rounds)
 		for i, level := range levels {
@@ -72,7 +78,6 @@ func run(ctx context.Context) (err error) {
 			}
 		}
 	}
-	print(levels, results)
 	return nil
 }
 
@@ -109,7 +114,7 @@ func (s *stage) ours(ctx context.Context, level string, again bool, results map[
 			return err
 		}
 		took.bytes, err = size(out)
-		results[name] = append(results[name], took)
+		note(results, name, took)
 		return err
 	}
 	if err := build(level, s.recipes[level]); err != nil || !again {
@@ -147,16 +152,19 @@ func (s *stage) peer(ctx context.Context, results map[string][]sample) (err erro
 	if err != nil {
 		return err
 	}
-	results[casePeer] = append(results[casePeer], sample{
-		wall: took.wall + pack.wall, cpu: took.cpu + pack.cpu, rss: max(took.rss, pack.rss), bytes: info.Size(),
-	})
+	note(results, casePeer, sample{wall: took.wall + pack.wall, cpu: took.cpu + pack.cpu, rss: max(took.rss, pack.rss), bytes: info.Size()})
 	return nil
 }
 
+// note adds a sample and shows it: a round takes minutes.
+func note(results map[string][]sample, name string, s sample) {
+	results[name] = append(results[name], s)
+	fmt.Fprintf(os.Stderr, "  %s: %.2f s, %.2f s of processor time, %.0f MB peak, %.1f MB\n", name, s.wall.Seconds(), s.cpu.Seconds(), float64(s.rss)/1000, float64(s.bytes)/1e6)
+}
+
 // measure runs commands as a pipe, whose end goes to the file output, if one is
-// named. The file system is quiet when it begins.
+// named.
 func measure(ctx context.Context, dir string, pipe []*exec.Cmd, output ...string) (sample, error) {
-	syscall.Sync()
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return sample{}, err
@@ -218,9 +226,9 @@ func print(levels []string, results map[string][]sample) {
 
 // ratios is the median over the rounds of peer to ours.
 func ratios(peer, ours []sample, of func(sample) float64) float64 {
-	all := make([]float64, len(ours))
-	for i := range ours {
-		all[i] = of(peer[i]) / of(ours[i])
+	all := make([]float64, 0, len(ours))
+	for i := range min(len(peer), len(ours)) {
+		all = append(all, of(peer[i])/of(ours[i]))
 	}
 	return middle(all)
 }
@@ -236,5 +244,8 @@ func median(all []sample, of func(sample) float64) float64 {
 func middle(values []float64) float64 {
 	slices.Sort(values)
 	n := len(values)
+	if n == 0 {
+		return math.NaN()
+	}
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
