@@ -33,7 +33,7 @@ type Variant struct {
 	TreeDigest digest.Digest
 
 	codecs []codec
-	layers []builtLayer
+	layers []*builtLayer
 }
 
 // builtLayer is one layer in every codec of the variant.
@@ -68,7 +68,7 @@ func (p *Plan) Build(ctx context.Context) (*Variant, error) {
 	}
 	v := &Variant{
 		Name: p.in.Name, Release: p.in.Release, Platform: p.in.Platform, TreeDigest: p.TreeDigest,
-		codecs: codecs, layers: make([]builtLayer, len(p.Layers)),
+		codecs: codecs, layers: make([]*builtLayer, len(p.Layers)),
 	}
 	order := make([]int, len(p.Layers))
 	for i := range order {
@@ -76,91 +76,122 @@ func (p *Plan) Build(ctx context.Context) (*Variant, error) {
 	}
 	// The largest first: one that begins last would run alone.
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(p.Layers[b].Size, p.Layers[a].Size) })
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.in.Parallel)
+	b := &building{Plan: p, codecs: codecs}
+	// While the disk takes one layer the processor has the next.
+	commits, ctx := errgroup.WithContext(ctx)
+	commits.SetLimit(maxParallel)
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(p.in.Parallel)
 	for _, i := range order {
-		g.Go(func() error {
-			built, err := p.buildLayer(ctx, &p.Layers[i], codecs)
+		work.Go(func() error {
+			name := p.Layers[i].Name
+			built, commit, err := b.layer(ctx, &p.Layers[i])
 			if err != nil {
-				return fmt.Errorf("layer %s: %w", p.Layers[i].Name, err)
+				return fmt.Errorf("layer %s: %w", name, err)
 			}
 			v.layers[i] = built
+			commits.Go(func() error {
+				if err := commit(); err != nil {
+					return fmt.Errorf("layer %s: %w", name, err)
+				}
+				return nil
+			})
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
+	err = work.Wait()
+	if cerr := commits.Wait(); cerr != nil { // which ended the work too
+		err = cerr
+	}
+	if err != nil {
 		return nil, err
 	}
 	return v, nil
 }
 
-// buildLayer takes a layer from the cache or builds what is missing.
-func (p *Plan) buildLayer(ctx context.Context, l *Layer, codecs []codec) (builtLayer, error) {
+// building is what the layers of one build share.
+type building struct {
+	*Plan
+	codecs   []codec
+	encoders encoders
+}
+
+// layer takes a layer from the cache or builds what is missing. Its blobs are
+// right after commit, which the caller calls.
+func (b *building) layer(ctx context.Context, l *Layer) (built *builtLayer, commit func() error, err error) {
 	if err := alive(ctx); err != nil {
-		return builtLayer{}, err
+		return nil, nil, err
 	}
-	dir := filepath.Join(p.in.CacheDir, "layers", l.Identity)
-	built := builtLayer{name: l.Name, blobs: make([]blob, len(codecs))}
+	dir := filepath.Join(b.in.CacheDir, "layers", l.Identity)
+	built = &builtLayer{name: l.Name, blobs: make([]blob, len(b.codecs))}
 	var missing []int
-	for i, c := range codecs {
-		b, diffID, ok := cached(dir, c)
+	for i, c := range b.codecs {
+		found, diffID, ok := cached(dir, c)
 		if !ok || built.diffID != "" && built.diffID != diffID {
 			missing = append(missing, i)
 			continue
 		}
-		built.blobs[i], built.diffID = b, diffID
+		built.blobs[i], built.diffID = found, diffID
 	}
 	event := bundle.Event{What: "layer " + l.Name, Size: l.Size}
 	if len(missing) == 0 {
 		event.Kind, event.Reason, event.Digest = bundle.EventSkipped, "in the cache", built.diffID.String()
-		p.in.Events.Emit(event)
-		return built, nil
+		b.in.Events.Emit(event)
+		return built, func() error { return nil }, nil
 	}
 	event.Kind = bundle.EventStarted
-	p.in.Events.Emit(event)
+	b.in.Events.Emit(event)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return built, err
+		return nil, nil, err
 	}
-	if err := p.compress(ctx, l, dir, codecs, missing, &built); err != nil {
-		return built, err
+	outs, err := b.compress(ctx, l, dir, missing, built)
+	if err != nil {
+		return nil, nil, err
 	}
-	event.Kind, event.Digest, event.Offset = bundle.EventDone, built.diffID.String(), l.Size
-	p.in.Events.Emit(event)
-	return built, nil
+	return built, func() error {
+		for n, o := range outs {
+			if built.blobs[missing[n]], err = o.commit(built.diffID); err != nil {
+				return errors.Join(err, discard(outs))
+			}
+		}
+		event.Kind, event.Digest, event.Offset = bundle.EventDone, built.diffID.String(), l.Size
+		b.in.Events.Emit(event)
+		return nil
+	}, nil
 }
 
 // compress streams a layer once into all missing codecs.
-func (p *Plan) compress(ctx context.Context, l *Layer, dir string, codecs []codec, missing []int, built *builtLayer) (err error) {
+func (b *building) compress(ctx context.Context, l *Layer, dir string, missing []int, built *builtLayer) (outs []*blobWriter, err error) {
 	diff := sha256.New()
 	sinks := []io.Writer{diff}
-	var outs []*blobWriter
 	defer func() {
-		for _, o := range outs {
-			err = errors.Join(err, o.discard())
+		if err != nil {
+			err = errors.Join(err, discard(outs))
 		}
 	}()
 	for _, i := range missing {
-		o, err := newBlobWriter(dir, codecs[i])
+		o, err := b.newBlobWriter(dir, b.codecs[i])
 		if err != nil {
-			return err
+			return outs, err
 		}
 		outs = append(outs, o)
 		sinks = append(sinks, o.enc)
 	}
-	if err := tarball.Write(ctx, io.MultiWriter(sinks...), l.tarEntries(p.in.Name)); err != nil {
-		return err
+	if err := tarball.Write(ctx, io.MultiWriter(sinks...), l.tarEntries(b.in.Name)); err != nil {
+		return outs, err
 	}
 	diffID := digest.NewDigest(digest.SHA256, diff)
 	if built.diffID != "" && built.diffID != diffID {
-		return fmt.Errorf("the cache in %s holds %s, this build made %s: remove that directory: %w", dir, built.diffID, diffID, bundle.ErrMismatch)
+		return outs, fmt.Errorf("the cache in %s holds %s, this build made %s: remove that directory: %w", dir, built.diffID, diffID, bundle.ErrMismatch)
 	}
 	built.diffID = diffID
-	for n, o := range outs {
-		if built.blobs[missing[n]], err = o.commit(diffID); err != nil {
-			return err
+	for _, o := range outs {
+		if err := o.enc.Close(); err != nil {
+			return outs, err
 		}
+		b.encoders.give(o.codec, o.enc)
 	}
-	return nil
+	return outs, nil
 }
 
 // tarEntries returns the layer's entries below the payload root.
@@ -179,29 +210,26 @@ type blobWriter struct {
 	codec codec
 	dir   string
 	file  *os.File
-	enc   io.WriteCloser
+	enc   encoder
 	sum   hash.Hash
 	done  bool
 }
 
-func newBlobWriter(dir string, c codec) (*blobWriter, error) {
+func (b *building) newBlobWriter(dir string, c codec) (*blobWriter, error) {
 	f, err := os.CreateTemp(dir, c.label+"-*"+tempSuffix)
 	if err != nil {
 		return nil, err
 	}
 	o := &blobWriter{codec: c, dir: dir, file: f, sum: sha256.New()}
-	if o.enc, err = c.new(io.MultiWriter(f, o.sum)); err != nil {
+	if o.enc, err = b.encoders.take(c, io.MultiWriter(f, o.sum)); err != nil {
 		return nil, errors.Join(err, o.discard())
 	}
 	return o, nil
 }
 
-// commit ends the blob and gives it its name; the record that makes it count
+// commit gives a blob that is complete its name; the record that makes it count
 // comes last.
 func (o *blobWriter) commit(diffID digest.Digest) (blob, error) {
-	if err := o.enc.Close(); err != nil {
-		return blob{}, err
-	}
 	size, err := o.file.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return blob{}, err
@@ -214,7 +242,7 @@ func (o *blobWriter) commit(diffID digest.Digest) (blob, error) {
 		return blob{}, err
 	}
 	file := filepath.Join(o.dir, o.codec.label)
-	if err := fsatomic.Rename(o.file.Name(), file); err != nil {
+	if err := os.Rename(o.file.Name(), file); err != nil { // made durable with the record, in the same directory
 		return blob{}, err
 	}
 	r := blobRecord{DiffID: diffID, Digest: digest.NewDigest(digest.SHA256, o.sum), Size: size}
@@ -226,6 +254,14 @@ func (o *blobWriter) commit(diffID digest.Digest) (blob, error) {
 		return blob{}, err
 	}
 	return blob{file, bundle.Descriptor{MediaType: o.codec.mediaType, Digest: r.Digest, Size: size}}, nil
+}
+
+// discard removes the files that were not committed.
+func discard(outs []*blobWriter) (err error) {
+	for _, o := range outs {
+		err = errors.Join(err, o.discard())
+	}
+	return err
 }
 
 // discard removes the temporary file unless it was committed.

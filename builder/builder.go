@@ -11,12 +11,23 @@
 //
 // A plan knows every file of the environment with its size and sha256 before
 // anything is inflated: those of the wheels come from their RECORDs, those of the
-// interpreter from one pass over its archive. From them follow collisions, the
-// tree, the layers and their identities. Building streams each layer once, from
-// the archives through tar into the digest of the stream and the compressors;
-// nothing is unpacked to disk. Blobs are kept in a cache by layer identity,
-// codec, library version and level, so that an unchanged wheel is never
-// compressed again.
+// interpreter from one pass over its archive, which the cache remembers by the
+// archive's sha256. From them follow collisions, the tree, the layers and their
+// identities. Building streams each layer once, from the archives through tar
+// into the digest of the stream and the compressors; nothing is unpacked to disk
+// but a compressed interpreter archive. While the disk takes one layer the
+// processors have the next, the largest first; compressors are used again, so
+// that memory grows with the layers at once and not with the environment. Blobs
+// are kept in a cache by layer identity, codec, library version and level, so
+// that an unchanged wheel is never compressed again.
+//
+// # What the caller promises
+//
+// The files of [Input] have the sha256 that stands beside them: package
+// builder/inputs hands out no others, and to hash half a gigabyte again would
+// cost more than all else of a build that has nothing to do. Size, ZIP headers,
+// CRC of RECORD and the sha256 of each file in it are checked here all the same,
+// so that what is damaged later ends the build.
 //
 // # Promises
 //
@@ -81,14 +92,15 @@ type Input struct {
 	Parallel int              // layers at once; 0 = one per processor, at most 16
 	Events   bundle.EventFunc // nil = none
 
-	used map[bundle.Decision]bool // decisions that made a difference
+	used  map[bundle.Decision]bool // decisions that made a difference
+	strip []stripPattern           // Strip, made ready
 }
 
 // Interpreter is a python-build-standalone install_only archive: .tar, .tar.gz
 // or .tar.zst, told by its first bytes.
 type Interpreter struct {
 	Path    string
-	SHA256  string // of the archive, hex
+	SHA256  string // of the archive, hex; checked when the archive is read for the first time
 	Version string // 3.12.16
 }
 
@@ -98,7 +110,7 @@ type Wheel struct {
 	Version string
 	File    string // file name
 	Path    string // where its bytes are
-	SHA256  string // hex
+	SHA256  string // hex; the caller has checked it
 	Size    int64  // 0 = not known
 	URL     string // where it comes from if it is on no index: installed as direct_url.json
 }
@@ -120,10 +132,12 @@ func (in *Input) check() error {
 	if in.CacheDir == "" {
 		return fmt.Errorf("no cache directory given: %w", bundle.ErrInvalid)
 	}
+	in.strip = make([]stripPattern, 0, len(in.Strip))
 	for _, p := range in.Strip {
 		if !doublestar.ValidatePattern(p) {
 			return fmt.Errorf("strip: pattern %q: %w", p, bundle.ErrInvalid)
 		}
+		in.strip = append(in.strip, newStripPatterns(p)...)
 	}
 	for _, d := range in.Decisions {
 		if d.Kind == DecisionWaive && !slices.Contains(wheel.Rules(), d.Rule) {
@@ -136,16 +150,6 @@ func (in *Input) check() error {
 	}
 	_, err := in.codecs()
 	return err
-}
-
-// stripped reports whether a path is left out by a pattern.
-func (in *Input) stripped(p string) bool {
-	for _, pattern := range in.Strip {
-		if doublestar.MatchUnvalidated(pattern, p) {
-			return true
-		}
-	}
-	return false
 }
 
 // decided returns the decisions of a kind about a package; "" means all.

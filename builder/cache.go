@@ -46,7 +46,7 @@ func sweep(dir string) error {
 			if !strings.HasSuffix(base, tempSuffix) && !strings.HasPrefix(base, ".") {
 				continue
 			}
-			if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := removeAll(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
 				return err
 			}
 		}
@@ -71,23 +71,24 @@ func cached(dir string, c codec) (blob, digest.Digest, bool) {
 	return blob{file, bundle.Descriptor{MediaType: c.mediaType, Digest: r.Digest, Size: r.Size}}, r.DiffID, true
 }
 
-// DamagedError says that a layer in the cache is not what was written there. It
-// is there no more: the next build makes it anew.
+// DamagedError says that something in the cache is not what was written there.
+// It is there no more: the next build makes it anew.
 type DamagedError struct {
+	What string // layer or interpreter
 	Path string // where it lay
 	Err  error  // wraps [bundle.ErrMismatch]
 }
 
 // Error names the file.
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("layer in the build cache (%s) was damaged and has been removed: %v", e.Path, e.Err)
+	return fmt.Sprintf("%s in the build cache (%s) was damaged and has been removed: %v", e.What, e.Path, e.Err)
 }
 
 // Unwrap returns Err.
 func (e *DamagedError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
-func (e *DamagedError) Hint() string { return "build again: only that layer is made anew" }
+func (e *DamagedError) Hint() string { return "build again: only that " + e.What + " is made anew" }
 
 // open reads a blob from its beginning, verified, or from an offset as it is.
 func (b blob) open(offset int64) (_ io.ReadCloser, err error) {
@@ -116,12 +117,23 @@ func (r *blobReader) Read(p []byte) (int, error) {
 	n, err := r.Verifier.Read(p)
 	if errors.Is(err, bundle.ErrMismatch) {
 		// The record first: without it the blob counts for nothing.
-		for _, name := range []string{r.path + ".json", r.path} {
-			if rerr := os.Remove(name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-				return n, errors.Join(err, rerr)
-			}
+		if rerr := removeAll(r.path+".json", r.path); rerr != nil {
+			return n, errors.Join(err, rerr)
 		}
-		err = &DamagedError{Path: r.path, Err: err}
+		err = &DamagedError{What: "layer", Path: r.path, Err: err}
 	}
 	return n, err
+}
+
+// FileName implements [bundle.NamedStream].
+func (r *blobReader) FileName() string { return r.path }
+
+// removeAll removes files in their order; those that are not there do not count.
+func removeAll(names ...string) error {
+	for _, name := range names {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }

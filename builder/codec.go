@@ -6,6 +6,7 @@ package builder
 import (
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -29,7 +30,48 @@ const zstdNone = "none"
 type codec struct {
 	label     string // of the annotation and the cache: codec, library, version, level
 	mediaType string
-	new       func(io.Writer) (io.WriteCloser, error)
+	new       func() (encoder, error)
+}
+
+// encoder is a compressor. Close ends a stream, and Reset makes it as good as
+// new for the next.
+type encoder interface {
+	io.WriteCloser
+	Reset(w io.Writer)
+}
+
+// encoders keeps the compressors of a build for its next layers: one holds up
+// to 30 MB, which is as slow to make as a small layer. There are never more
+// than layers at once.
+type encoders struct {
+	mu   sync.Mutex
+	idle map[string][]encoder // by label
+}
+
+// take returns an encoder that writes to w.
+func (e *encoders) take(c codec, w io.Writer) (enc encoder, err error) {
+	e.mu.Lock()
+	if n := len(e.idle[c.label]); n > 0 {
+		enc, e.idle[c.label] = e.idle[c.label][n-1], e.idle[c.label][:n-1]
+	}
+	e.mu.Unlock()
+	if enc == nil {
+		if enc, err = c.new(); err != nil {
+			return nil, err
+		}
+	}
+	enc.Reset(w)
+	return enc, nil
+}
+
+// give takes an encoder back that was closed.
+func (e *encoders) give(c codec, enc encoder) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.idle == nil {
+		e.idle = map[string][]encoder{}
+	}
+	e.idle[c.label] = append(e.idle[c.label], enc)
 }
 
 // codecs returns what the input asks for: gzip first, because every client can
@@ -46,7 +88,7 @@ func (in *Input) codecs() (all []codec, err error) {
 		all = append(all, codec{
 			label:     fmt.Sprintf("gzip-klauspost-%s-%d", compressVersion, level),
 			mediaType: bundle.MediaTypeLayerGzip,
-			new:       func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriterLevel(w, level) },
+			new:       func() (encoder, error) { return gzip.NewWriterLevel(nil, level) },
 		})
 	}
 	if in.Zstd != zstdNone {
@@ -64,8 +106,8 @@ func (in *Input) codecs() (all []codec, err error) {
 		all = append(all, codec{
 			label:     fmt.Sprintf("zstd-klauspost-%s-%s", compressVersion, name),
 			mediaType: bundle.MediaTypeLayerZstd,
-			new: func(w io.Writer) (io.WriteCloser, error) {
-				return zstd.NewWriter(w, zstd.WithEncoderLevel(speed), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+			new: func() (encoder, error) {
+				return zstd.NewWriter(nil, zstd.WithEncoderLevel(speed), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
 			},
 		})
 	}

@@ -4,11 +4,7 @@
 package builder
 
 import (
-	"archive/tar"
-	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,267 +13,125 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/internal/fsatomic"
-)
-
-// Caps on an interpreter archive. The real ones unpack to 0.1 GB.
-const (
-	maxInterpreter        = 4 << 30
-	maxInterpreterEntries = 100_000
 )
 
 // externallyManaged keeps a user's pip from changing the tree (PEP 668).
 const externallyManaged = "[externally-managed]\nError=This environment is a verified artifact: pip must not change it.\n Install packages into an environment of your own instead.\n"
 
-// readInterpreter reads the archive once: it checks its sha256, hashes every
-// file that is not stripped and notes where it lies. A compressed archive is
-// expanded into the cache on the way.
+// readInterpreter returns the files of the archive that are not stripped.
 func readInterpreter(ctx context.Context, in *Input) (files []plannedFile, err error) {
-	bad := func(err error) error {
-		return fmt.Errorf("interpreter %s: %w", filepath.Base(in.Interpreter.Path), err)
-	}
-	f, err := os.Open(in.Interpreter.Path)
-	if err != nil {
-		return nil, bad(err)
-	}
-	defer fsatomic.CloseErr(&err, f)
-	sum := sha256.New()
-	raw := bufio.NewReaderSize(io.TeeReader(f, sum), 1<<20)
-	stream, compressed, err := expand(raw)
-	if err != nil {
-		return nil, bad(err)
-	}
-	defer fsatomic.CloseErr(&err, stream)
-	content := in.Interpreter.Path
-	var plain io.Reader = stream
-	if compressed {
-		var temp *os.File
-		if temp, content, err = createExpanded(in); err != nil {
-			return nil, bad(err)
+	store, err := newInterpreterStore(in)
+	if err == nil {
+		var scan *interpreterScan
+		if scan, err = store.load(ctx); err == nil {
+			files, err = store.plan(in, scan)
 		}
-		defer func() { _ = os.Remove(temp.Name()) }() // gone already after the rename
-		defer fsatomic.CloseErr(&err, temp)
-		plain = io.TeeReader(stream, temp)
-		defer func() {
-			if err == nil {
-				err = os.Rename(temp.Name(), content)
-			}
-		}()
 	}
-	scan := &interpreterScan{in: in, content: content, links: map[string]string{}}
-	if err := scan.run(ctx, io.LimitReader(plain, maxInterpreter)); err != nil {
-		return nil, bad(err)
-	}
-	if _, err := io.Copy(io.Discard, raw); err != nil {
-		return nil, bad(err)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != in.Interpreter.SHA256 {
-		return nil, bad(fmt.Errorf("sha256 is %s, want %s: %w", got, in.Interpreter.SHA256, bundle.ErrMismatch))
-	}
-	files, err = scan.finish()
 	if err != nil {
-		return nil, bad(err)
+		return nil, fmt.Errorf("interpreter %s: %w", filepath.Base(in.Interpreter.Path), err)
 	}
 	return files, nil
 }
 
-// expand tells the compression by the first bytes.
-func expand(r *bufio.Reader) (rc io.ReadCloser, compressed bool, err error) {
-	head, err := r.Peek(4)
-	if err != nil {
-		return nil, false, fmt.Errorf("first bytes: %w: %w", err, bundle.ErrInvalid)
-	}
-	switch {
-	case head[0] == 0x1f && head[1] == 0x8b:
-		rc, err = gzip.NewReader(r)
-		return rc, true, err
-	case string(head) == "\x28\xb5\x2f\xfd":
-		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, false, err
-		}
-		return z.IOReadCloser(), true, nil
-	}
-	return io.NopCloser(r), false, nil
-}
-
-// createExpanded makes the temporary file of an expanded archive and names the
-// place it will have. It is always written anew: what lies there may be damaged.
-func createExpanded(in *Input) (*os.File, string, error) {
-	if err := bundle.CheckDigest(digest.NewDigestFromEncoded(digest.SHA256, in.Interpreter.SHA256)); err != nil {
-		return nil, "", err
-	}
-	dir := filepath.Join(in.CacheDir, "interpreters")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, "", err
-	}
-	temp, err := os.CreateTemp(dir, "expand-*"+tempSuffix)
-	return temp, filepath.Join(dir, in.Interpreter.SHA256+".tar"), err
-}
-
-// interpreterScan is one pass over the tar stream.
-type interpreterScan struct {
-	in      *Input
-	content string // file in which the offsets are valid
-	files   []plannedFile
-	links   map[string]string
-	machine bool // bin/python3.N was seen and runs on the platform
-}
-
-// counter knows the offset in the stream.
-type counter struct {
-	r io.Reader
-	n int64
-}
-
-// Read implements io.Reader.
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
-func (s *interpreterScan) run(ctx context.Context, r io.Reader) error {
-	at := &counter{r: r}
-	tr := tar.NewReader(at)
-	seen := map[string]bool{}
-	for {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			_, err = io.Copy(io.Discard, at) // a cached copy must be whole
-			return err
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", err, bundle.ErrInvalid)
-		}
-		if err := alive(ctx); err != nil {
-			return err
-		}
-		p, err := interpreterPath(h.Name)
-		if err != nil {
-			return err
-		}
-		if h.Typeflag == tar.TypeDir {
+// plan drops what is stripped or has lost its purpose, adds EXTERNALLY-MANAGED
+// and the symlinks that lead somewhere.
+func (s *interpreterStore) plan(in *Input, scan *interpreterScan) ([]plannedFile, error) {
+	python, found := "bin/python"+in.PythonVersion, false
+	marker := "lib/python" + in.PythonVersion + "/EXTERNALLY-MANAGED"
+	kept := make([]scannedFile, 0, len(scan.Files))
+	hasPip := false
+	for _, f := range scan.Files {
+		if in.stripped(f.Path) {
 			continue
 		}
-		if seen[p] || len(seen) > maxInterpreterEntries {
-			return fmt.Errorf("%q appears twice, or is one of too many: %w", h.Name, bundle.ErrInvalid)
+		if f.Path == python {
+			if err := checkMachine(f.Machine, in.Platform); err != nil {
+				return nil, fmt.Errorf("%q: %w", f.Path, err)
+			}
+			found = true
 		}
-		seen[p] = true
-		if err := s.add(p, h, tr, at.n); err != nil {
-			return fmt.Errorf("%q: %w", h.Name, err)
-		}
+		hasPip = hasPip || strings.HasPrefix(f.Path, in.site()+"/pip/")
+		kept = append(kept, f)
 	}
-}
-
-// interpreterPath takes away the root directory python/.
-func interpreterPath(name string) (string, error) {
-	name = strings.TrimSuffix(name, "/")
-	if name == "python" {
-		return "", nil
-	}
-	p, ok := strings.CutPrefix(name, "python/")
-	if !ok {
-		return "", fmt.Errorf("%q is not below python/: %w", name, bundle.ErrInvalid)
-	}
-	return p, bundle.CheckPath(p)
-}
-
-// add notes one file or symlink whose content begins at offset.
-func (s *interpreterScan) add(p string, h *tar.Header, tr io.Reader, offset int64) error {
-	for key := range h.PAXRecords {
-		if strings.HasPrefix(key, "GNU.sparse.") {
-			return fmt.Errorf("a sparse file: %w", bundle.ErrInvalid)
-		}
-	}
-	switch h.Typeflag {
-	case tar.TypeSymlink:
-		if s.in.stripped(p) {
-			return nil
-		}
-		s.links[p] = h.Linkname
-		return bundle.CheckLink(p, h.Linkname)
-	case tar.TypeReg:
-	default:
-		return fmt.Errorf("entry of type %q: only files, directories and symlinks are taken: %w", h.Typeflag, bundle.ErrInvalid)
-	}
-	if s.in.stripped(p) {
-		return nil
-	}
-	if p == "bin/python"+s.in.PythonVersion {
-		head := make([]byte, 64)
-		n, err := io.ReadFull(tr, head)
-		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return err
-		}
-		if err := checkMachine(head[:n], s.in.Platform); err != nil {
-			return err
-		}
-		s.machine = true
-		tr = io.MultiReader(strings.NewReader(string(head[:n])), tr)
-	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, tr); err != nil {
-		return err
-	}
-	mode := uint32(bundle.ModeFile)
-	if h.Mode&0o111 != 0 {
-		mode = bundle.ModeExecutable
-	}
-	e := bundle.TreeEntry{Path: p, Mode: mode, Size: h.Size, SHA256: hex.EncodeToString(sum.Sum(nil)), Layer: layerInterpreter}
-	s.files = append(s.files, plannedFile{TreeEntry: e, owner: ownerInterpreter, open: sectionOpener(s.content, offset, e)})
-	return nil
-}
-
-// sectionOpener opens part of a file and verifies it.
-func sectionOpener(file string, offset int64, e bundle.TreeEntry) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err
-		}
-		desc := bundle.Descriptor{Digest: digest.NewDigestFromEncoded(digest.SHA256, e.SHA256), Size: e.Size}
-		return struct {
-			io.Reader
-			io.Closer
-		}{bundle.NewVerifier(io.NewSectionReader(f, offset, e.Size), desc), f}, nil
-	}
-}
-
-// finish drops what has lost its purpose, adds EXTERNALLY-MANAGED and the
-// symlinks that lead somewhere.
-func (s *interpreterScan) finish() ([]plannedFile, error) {
-	python := "bin/python" + s.in.PythonVersion
-	if !s.machine {
+	if !found {
 		return nil, fmt.Errorf("%s is missing: %w", python, bundle.ErrInvalid)
 	}
-	marker := "lib/python" + s.in.PythonVersion + "/EXTERNALLY-MANAGED"
+	files := make([]plannedFile, 0, len(kept)+len(scan.Links)+1)
 	there := map[string]bool{}
-	kept := s.files[:0]
-	hasPip := false
-	for _, f := range s.files {
-		hasPip = hasPip || strings.HasPrefix(f.Path, s.in.site()+"/pip/")
-	}
-	for _, f := range s.files {
+	for _, f := range kept {
 		if f.Path == marker || !hasPip && isPipScript(f.Path) {
 			continue
 		}
-		kept = append(kept, f)
-		for p := f.Path; p != "."; p = path.Dir(p) {
+		files = append(files, s.file(scan, f))
+		for p := f.Path; p != "." && !there[p]; p = path.Dir(p) {
 			there[p] = true
 		}
 	}
-	kept = append(kept, memoryFile(marker, []byte(externallyManaged), layerInterpreter, ownerInterpreter))
-	for _, p := range liveLinks(s.links, there) {
-		e := bundle.TreeEntry{Path: p, Target: s.links[p], Layer: layerInterpreter}
-		kept = append(kept, plannedFile{TreeEntry: e, owner: ownerInterpreter})
+	files = append(files, memoryFile(marker, []byte(externallyManaged), layerInterpreter, ownerInterpreter))
+	links := map[string]string{}
+	for _, l := range scan.Links {
+		if in.stripped(l.Path) {
+			continue
+		}
+		if err := bundle.CheckLink(l.Path, l.Target); err != nil {
+			return nil, err
+		}
+		links[l.Path] = l.Target
 	}
-	return kept, nil
+	for _, p := range liveLinks(links, there) {
+		e := bundle.TreeEntry{Path: p, Target: links[p], Layer: layerInterpreter}
+		files = append(files, plannedFile{TreeEntry: e, owner: ownerInterpreter})
+	}
+	return files, nil
+}
+
+// file is a file of the archive as it is planned. Its content is verified while
+// it is read; when it is not what was remembered all of that is forgotten.
+func (s *interpreterStore) file(scan *interpreterScan, f scannedFile) plannedFile {
+	mode := uint32(bundle.ModeFile)
+	if f.Executable {
+		mode = bundle.ModeExecutable
+	}
+	content := s.content(scan)
+	desc := bundle.Descriptor{Digest: digest.NewDigestFromEncoded(digest.SHA256, f.SHA256), Size: f.Size}
+	return plannedFile{
+		TreeEntry: bundle.TreeEntry{Path: f.Path, Mode: mode, Size: f.Size, SHA256: f.SHA256, Layer: layerInterpreter},
+		owner:     ownerInterpreter,
+		open: func() (io.ReadCloser, error) {
+			file, err := os.Open(content)
+			if err != nil {
+				return nil, err
+			}
+			v := bundle.NewVerifier(io.NewSectionReader(file, f.Offset, f.Size), desc)
+			return &scannedReader{Verifier: v, Closer: file, store: s, content: content}, nil
+		},
+	}
+}
+
+// scannedReader drops the memo of an archive that turns out to be wrong.
+type scannedReader struct {
+	*bundle.Verifier
+	io.Closer
+	store   *interpreterStore
+	content string
+}
+
+// Read implements io.Reader.
+func (r *scannedReader) Read(p []byte) (int, error) {
+	n, err := r.Verifier.Read(p)
+	if errors.Is(err, bundle.ErrMismatch) {
+		if ferr := r.store.forget(); ferr != nil {
+			return n, errors.Join(err, ferr)
+		}
+		if r.content != r.store.copy {
+			return n, fmt.Errorf("interpreter %s: %w", filepath.Base(r.content), err)
+		}
+		err = &DamagedError{What: "interpreter", Path: r.content, Err: err}
+	}
+	return n, err
 }
 
 // isPipScript reports whether a file is a command of pip, dead without it.

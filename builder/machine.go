@@ -12,10 +12,9 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 )
 
-// checkMachine reports whether the executable that begins with head is made for
-// a platform. The error wraps [bundle.ErrInvalid].
-func checkMachine(head []byte, p bundle.Platform) error {
-	got := machine(head)
+// checkMachine reports whether an executable that runs on got, as machine names
+// it, is made for a platform. The error wraps [bundle.ErrInvalid].
+func checkMachine(got string, p bundle.Platform) error {
 	if got != p.String() {
 		return fmt.Errorf("an executable for %s, want %s: %w", got, p, bundle.ErrInvalid)
 	}

@@ -6,9 +6,7 @@ package builder
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"slices"
@@ -25,6 +23,7 @@ type openWheel struct {
 	*wheel.Wheel
 	in    Wheel
 	layer string
+	files []wheel.File // what it installs, if no other wheel wins a path
 }
 
 // openWheels opens and checks all wheels that are not excluded, in the order of
@@ -59,18 +58,19 @@ func (p *Plan) openWheels(ctx context.Context) ([]openWheel, error) {
 	return all, g.Wait()
 }
 
-// open checks the bytes of a wheel and reads its directory.
+// open reads the directory of a wheel. Its sha256 the caller has checked; the
+// size is looked at, and every byte that is used is held against RECORD.
 func (w *openWheel) open(ctx context.Context, f *os.File, in *Input) error {
 	if err := alive(ctx); err != nil {
 		return err
 	}
-	h := sha256.New()
-	size, err := io.Copy(h, f)
+	info, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.in.File, err)
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != w.in.SHA256 || w.in.Size > 0 && w.in.Size != size {
-		return fmt.Errorf("package %s: %s: sha256 is %s (%d bytes), want %s (%d bytes): %w", w.in.Name, w.in.File, got, size, w.in.SHA256, w.in.Size, bundle.ErrMismatch)
+	size := info.Size()
+	if w.in.Size > 0 && w.in.Size != size {
+		return fmt.Errorf("package %s: %s: %d bytes, want %d: %w", w.in.Name, w.in.File, size, w.in.Size, bundle.ErrMismatch)
 	}
 	var waived []wheel.Waiver
 	for _, d := range in.decided(DecisionWaive, wheel.Normalize(w.in.Name)) {
@@ -84,7 +84,8 @@ func (w *openWheel) open(ctx context.Context, f *os.File, in *Input) error {
 		return fmt.Errorf("package %s: %s is a wheel of %s: %w", w.in.Name, w.in.File, w.Name, bundle.ErrInvalid)
 	}
 	w.layer = layerOf(w.Name, size)
-	return nil
+	w.files, err = w.Files(w.drop(in, nil))
+	return err
 }
 
 // layerOf names the layer of a wheel.
@@ -100,26 +101,30 @@ func layerOf(name string, size int64) string {
 // two wheels, equal bytes belong to the first name; other bytes need a winner,
 // and the loser's RECORD loses the row.
 func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, error) {
-	owners := map[string]*plannedFile{}
-	for i := range files {
-		owners[files[i].Path] = &files[i]
+	total := len(files)
+	for i := range wheels {
+		total += len(wheels[i].files)
+	}
+	all := make([]plannedFile, 0, total) // never grown: owners points into it
+	owners := make(map[string]*plannedFile, total)
+	own := func(f plannedFile) {
+		all = append(all, f)
+		owners[f.Path] = &all[len(all)-1]
+	}
+	for _, f := range files {
+		own(f)
 	}
 	stdlib := standardModules(in, files)
 	names := map[string]string{}
 	for _, w := range wheels {
 		names[w.File] = w.Name
-		installed, err := w.Files(w.drop(in, nil))
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range installed {
+		for _, f := range w.files {
 			if name := topModule(in.site(), f.Path); stdlib[name] && !w.Waived(wheel.RuleStdlib, f.Path) {
 				return nil, fmt.Errorf("%s: %q has the name of a module of the standard library (rule %s, which a recipe can waive): %w", w.File, f.Path, wheel.RuleStdlib, bundle.ErrInvalid)
 			}
-			e := w.entry(f)
 			old := owners[f.Path]
 			if old == nil {
-				owners[f.Path] = &e
+				own(w.entry(f))
 				continue
 			}
 			if old.owner != ownerInterpreter && old.SHA256 == f.SHA256 && !old.IsLink() {
@@ -127,7 +132,7 @@ func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, e
 			}
 			switch winner(in, f.Path, names[old.owner], w.Name) {
 			case w.Name:
-				owners[f.Path] = &e
+				*old = w.entry(f)
 			case names[old.owner]: // it stays
 			default:
 				return nil, fmt.Errorf("%s and %s both have %q, with different bytes: name a winner or exclude a package in the recipe: %w", old.owner, w.File, f.Path, bundle.ErrInvalid)
@@ -141,24 +146,16 @@ func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, e
 	if err := rewriteRecords(in, wheels, owners); err != nil {
 		return nil, err
 	}
-	merged := make([]plannedFile, 0, len(owners))
-	for _, f := range owners {
-		merged = append(merged, *f)
-	}
-	slices.SortFunc(merged, func(a, b plannedFile) int { return strings.Compare(a.Path, b.Path) })
-	return merged, checkCollisions(merged)
+	slices.SortFunc(all, func(a, b plannedFile) int { return strings.Compare(a.Path, b.Path) })
+	return all, checkCollisions(all)
 }
 
 // rewriteRecords takes out of each RECORD the paths at which another wheel's
 // bytes lie.
 func rewriteRecords(in *Input, wheels []openWheel, owners map[string]*plannedFile) error {
 	for _, w := range wheels {
-		installed, err := w.Files(w.drop(in, nil))
-		if err != nil {
-			return err
-		}
 		lost := map[string]bool{}
-		for _, f := range installed {
+		for _, f := range w.files {
 			if owners[f.Path].SHA256 != f.SHA256 {
 				lost[f.Path] = true
 			}
@@ -166,13 +163,13 @@ func rewriteRecords(in *Input, wheels []openWheel, owners map[string]*plannedFil
 		if len(lost) == 0 {
 			continue
 		}
-		if installed, err = w.Files(w.drop(in, lost)); err != nil {
+		installed, err := w.Files(w.drop(in, lost))
+		if err != nil {
 			return err
 		}
 		for _, f := range installed {
 			if f.Path == path.Join(w.MetadataDir(), "RECORD") {
-				e := w.entry(f)
-				owners[f.Path] = &e
+				*owners[f.Path] = w.entry(f)
 			}
 		}
 	}
@@ -252,28 +249,12 @@ func winner(in *Input, p, a, b string) string {
 // checkCollisions finds two paths that are one file on some system and names
 // who brought them.
 func checkCollisions(files []plannedFile) error {
-	type place struct{ path, owner string }
-	seen := map[string]place{} // directories with a trailing slash
-	for _, f := range files {
-		clash := func(old place, p string) error {
-			return fmt.Errorf("%s has %q, %s has %q: one file on a case-insensitive disk, or a file and a directory: %w", old.owner, strings.TrimSuffix(old.path, "/"), f.owner, p, bundle.ErrInvalid)
+	var seen bundle.Collisions
+	seen.Grow(len(files))
+	for i, f := range files {
+		if old, p, clash := seen.Add(f.Path, i); clash {
+			return fmt.Errorf("%s has %q, %s has %q: one file on a case-insensitive disk, or a file and a directory: %w", files[old.By].owner, old.Path, f.owner, p, bundle.ErrInvalid)
 		}
-		for dir := path.Dir(f.Path); dir != "."; dir = path.Dir(dir) {
-			key := bundle.CollisionKey(dir)
-			old, ok := seen[key]
-			if ok && old.path == dir+"/" {
-				break
-			}
-			if ok {
-				return clash(old, dir)
-			}
-			seen[key] = place{dir + "/", f.owner}
-		}
-		key := bundle.CollisionKey(f.Path)
-		if old, ok := seen[key]; ok {
-			return clash(old, f.Path)
-		}
-		seen[key] = place{f.Path, f.owner}
 	}
 	return nil
 }

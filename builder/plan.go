@@ -146,9 +146,11 @@ func newLayer(root, name string, files []plannedFile) Layer {
 	l := Layer{Name: name, Entries: len(files), files: files}
 	h := sha256.New()
 	_, _ = fmt.Fprintf(h, "metalpack-layer tar/%d %s\n", tarball.FormatVersion, root) // a hash takes all
-	for _, f := range files {
-		l.Size += f.Size
-		_, _ = io.WriteString(h, f.Row()+"\n")
+	var row []byte
+	for i := range files {
+		l.Size += files[i].Size
+		row = append(files[i].AppendRow(row[:0]), '\n')
+		_, _ = h.Write(row)
 	}
 	l.Identity = hex.EncodeToString(h.Sum(nil))
 	return l
@@ -197,7 +199,11 @@ func (p *Plan) addMetadata() error {
 	if len(p.in.LockTOML) > 0 {
 		files = append(files, own(bundle.LockPath, p.in.LockTOML))
 	}
-	p.Tree = new(bundle.Tree)
+	count := len(files)
+	for _, l := range p.Layers {
+		count += len(l.files)
+	}
+	p.Tree = &bundle.Tree{Entries: make([]bundle.TreeEntry, 0, count)}
 	for _, l := range p.Layers {
 		for _, f := range l.files {
 			p.Tree.Entries = append(p.Tree.Entries, f.TreeEntry)

@@ -152,6 +152,14 @@ func (p *progressReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// FileName implements [NamedStream].
+func (p *progressReader) FileName() string {
+	if named, ok := p.ReadCloser.(NamedStream); ok {
+		return named.FileName()
+	}
+	return ""
+}
+
 // WithProgress reports the reading of rc, which begins at e.Offset, as events
 // of the item e names.
 func WithProgress(rc io.ReadCloser, e Event, events EventFunc) io.ReadCloser {

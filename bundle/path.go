@@ -27,6 +27,9 @@ const (
 // component that ends with a dot or blank or is a Windows device name. The
 // error wraps [ErrInvalid].
 func CheckPath(p string) error {
+	if isPlainPath(p) {
+		return nil
+	}
 	bad := func(why string) error {
 		if len(p) > 80 {
 			p = p[:80] + "…"
@@ -66,9 +69,36 @@ func CheckPath(p string) error {
 	return nil
 }
 
+// isPlainPath reports whether p is valid and ASCII. Nearly all paths are, and
+// one look at each byte tells; what is not has its reason looked for at leisure.
+func isPlainPath(p string) bool {
+	depth, start := 0, 0
+	for i := range len(p) + 1 {
+		if i < len(p) && p[i] != '/' {
+			if c := p[i]; c < ' ' || c > '~' || c == '\\' || c == ':' {
+				return false
+			}
+			continue
+		}
+		c := p[start:i]
+		if c == "" || len(c) > MaxComponent || c[len(c)-1] == '.' || c[len(c)-1] == ' ' || isDeviceName(c) || strings.HasPrefix(c, ".wh.") {
+			return false
+		}
+		depth, start = depth+1, i+1
+	}
+	return depth <= MaxDepth && len(p) <= MaxPath
+}
+
 // isDeviceName reports whether Windows would open a device under this name.
 func isDeviceName(c string) bool {
-	base, _, _ := strings.Cut(strings.ToUpper(c), ".")
+	if len(c) < 3 || !strings.ContainsRune("CPANLcpanl", rune(c[0])) {
+		return false
+	}
+	base, _, _ := strings.Cut(c, ".")
+	if len(base) != 3 && len(base) != 4 {
+		return false
+	}
+	base = strings.ToUpper(base)
 	switch base {
 	case "CON", "PRN", "AUX", "NUL":
 		return true

@@ -35,6 +35,14 @@ type Source interface {
 // calls it again.
 type Opener func(ctx context.Context) (io.ReadCloser, error)
 
+// NamedStream is what the stream of an [Opener] can also be: the whole content
+// of a file that nobody writes to any more. A target on the same file system
+// may link the file, once it has checked the bytes, and set its mode and time.
+type NamedStream interface {
+	// FileName is the path of the file, or "".
+	FileName() string
+}
+
 // Target is where the bytes of artifacts go. Implementations are safe for
 // concurrent use and make nothing visible before it is complete.
 type Target interface {

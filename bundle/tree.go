@@ -4,10 +4,8 @@
 package bundle
 
 import (
-	"bytes"
 	"encoding/hex"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,22 +54,31 @@ type Tree struct {
 
 // Encode returns the canonical bytes of the tree. Entries must be sorted.
 func (t *Tree) Encode() []byte {
-	var b bytes.Buffer
-	b.WriteString(treeHeader + "\n")
+	b := make([]byte, 0, len(treeHeader)+1+160*len(t.Entries))
+	b = append(b, treeHeader+"\n"...)
 	for _, e := range t.Entries {
-		b.WriteString(e.Row())
-		b.WriteByte('\n')
+		b = append(e.AppendRow(b), '\n')
 	}
-	return b.Bytes()
+	return b
 }
 
 // Row returns the entry's line, without the newline. Layer identities are
 // computed over rows too.
-func (e TreeEntry) Row() string {
+func (e TreeEntry) Row() string { return string(e.AppendRow(nil)) }
+
+// AppendRow appends the entry's line, without the newline, to b.
+func (e TreeEntry) AppendRow(b []byte) []byte {
 	if e.IsLink() {
-		return strings.Join([]string{"l", "-", "0", e.Target, e.Layer, e.Path}, "\t")
+		b = append(append(b, "l\t-\t0\t"...), e.Target...)
+	} else {
+		b = append(b, "f\t0000"...)
+		mode := strconv.AppendUint(nil, uint64(e.Mode), 8)
+		b = append(append(b[:max(len(b)-len(mode), len(b)-4)], mode...), '\t')
+		b = append(strconv.AppendInt(b, e.Size, 10), '\t')
+		b = append(b, e.SHA256...)
 	}
-	return fmt.Sprintf("f\t%04o\t%d\t%s\t%s\t%s", e.Mode, e.Size, e.SHA256, e.Layer, e.Path)
+	b = append(append(b, '\t'), e.Layer...)
+	return append(append(b, '\t'), e.Path...)
 }
 
 // Size returns the bytes of all files.
@@ -113,6 +120,7 @@ func ParseTree(data []byte) (*Tree, error) {
 		return nil, fmt.Errorf("tree: more than %d entries: %w", MaxTreeEntries, ErrInvalid)
 	}
 	line, left := 1, int64(MaxTreeSize)
+	var canonical []byte
 	for row := range strings.Lines(body) {
 		line++
 		row = strings.TrimSuffix(row, "\n")
@@ -127,7 +135,7 @@ func ParseTree(data []byte) (*Tree, error) {
 			return nil, bad(line, "files of more than %d bytes", int64(MaxTreeSize))
 		}
 		left -= e.Size
-		if e.Row() != row {
+		if canonical = e.AppendRow(canonical[:0]); string(canonical) != row {
 			return nil, bad(line, "not in canonical form")
 		}
 		t.Entries = append(t.Entries, e)
@@ -175,27 +183,64 @@ func parseRow(row string) (e TreeEntry, err error) {
 // case or normalisation, or one a parent of the other. The error wraps
 // [ErrInvalid].
 func CheckCollisions(entries []TreeEntry) error {
-	seen := make(map[string]string, 2*len(entries)) // key -> path; directories with a trailing slash
-	for _, e := range entries {
-		for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
-			key := CollisionKey(dir)
-			old, ok := seen[key]
-			if ok && old == dir+"/" {
-				break // its parents were checked with it
-			}
-			if ok {
-				return collision(strings.TrimSuffix(old, "/"), dir)
-			}
-			seen[key] = dir + "/"
+	var seen Collisions
+	seen.Grow(len(entries))
+	for i := range entries {
+		if old, p, ok := seen.Add(entries[i].Path, i); ok {
+			return collision(old.Path, p)
 		}
-		key := CollisionKey(e.Path)
-		if old, ok := seen[key]; ok {
-			return collision(strings.TrimSuffix(old, "/"), e.Path)
-		}
-		seen[key] = e.Path
 	}
 	return nil
 }
+
+// Collisions finds two paths that one file system would take for one file, or
+// for a file and a directory. The zero value is ready.
+type Collisions struct {
+	seen map[string]Claim // by CollisionKey
+	last string           // directory of the path before
+}
+
+// Claim is a path that was added, or a directory above one.
+type Claim struct {
+	Path string
+	By   int // what the caller named when it was added first
+	dir  bool
+}
+
+// Grow makes room for n more paths.
+func (c *Collisions) Grow(n int) {
+	if c.seen == nil {
+		c.seen = make(map[string]Claim, n+n/4)
+	}
+}
+
+// Add adds the path of a file. If it, or a directory above it, collides with
+// what was added before, ok is true, p is that path or directory and old what
+// is there already. Neighbours in one directory are cheap.
+func (c *Collisions) Add(file string, by int) (old Claim, p string, ok bool) {
+	c.Grow(0)
+	for dir := parent(file); dir != "" && dir != c.last; dir = parent(dir) {
+		key := CollisionKey(dir)
+		old, ok := c.seen[key]
+		if ok && old.dir && old.Path == dir {
+			break // its parents were checked with it
+		}
+		if ok {
+			return old, dir, true
+		}
+		c.seen[key] = Claim{dir, by, true}
+	}
+	c.last = parent(file)
+	key := CollisionKey(file)
+	if old, ok := c.seen[key]; ok {
+		return old, file, true
+	}
+	c.seen[key] = Claim{Path: file, By: by}
+	return Claim{}, "", false
+}
+
+// parent is the directory of a clean path, or "".
+func parent(p string) string { return p[:max(strings.LastIndexByte(p, '/'), 0)] }
 
 func collision(a, b string) error {
 	if a == b {

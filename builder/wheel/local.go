@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 
 	"github.com/klauspost/compress/flate"
@@ -46,7 +47,7 @@ func (a *archive) readLocals(d directory) error {
 
 // readLocal checks one local header, and that its member ends at next.
 func (a *archive) readLocal(m *member, next int64) error {
-	b, err := a.bytesAt(m.offset, lenLocal)
+	b, err := a.peek(m.offset, lenLocal)
 	if err != nil {
 		return err
 	}
@@ -54,10 +55,10 @@ func (a *archive) readLocal(m *member, next int64) error {
 		return invalid("no local header at %d", m.offset)
 	}
 	nameLen, extraLen := int64(le.Uint16(b[26:])), int64(le.Uint16(b[28:]))
-	rest, err := a.bytesAt(m.offset+lenLocal, nameLen+extraLen)
-	if err != nil {
+	if b, err = a.peek(m.offset, lenLocal+nameLen+extraLen); err != nil {
 		return err
 	}
+	rest := b[lenLocal:]
 	name := m.name
 	if m.dir {
 		name += "/"
@@ -88,7 +89,7 @@ func (a *archive) readDescriptor(m *member, n int64) error {
 	if n != 12 && n != 16 && n != 20 && n != 24 {
 		return invalid("%d bytes between its content and the next header", n)
 	}
-	b, err := a.bytesAt(m.data+m.packed, n)
+	b, err := a.peek(m.data+m.packed, n)
 	if err != nil {
 		return err
 	}
@@ -109,27 +110,53 @@ func (a *archive) readDescriptor(m *member, n int64) error {
 	return nil
 }
 
+// inflateBuffer is what is read at once of a packed member, in bytes.
+const inflateBuffer = 64 << 10
+
 // open inflates a member. It ends with an error if the packed bytes go on after
-// the end of the deflate stream; size and hash are checked by the caller.
-func (a *archive) open(m member) io.ReadCloser {
+// the end of the deflate stream; size and hash are checked by the caller, who
+// closes it.
+func (a *archive) open(m *member) io.ReadCloser {
 	section := io.NewSectionReader(a.r, m.data, m.packed)
 	if m.method == methodStore {
 		return io.NopCloser(section)
 	}
-	in := bufio.NewReaderSize(section, 64<<10)
-	return &inflater{in: in, z: flate.NewReader(in)}
+	f, ok := a.inflaters.Get().(*inflater)
+	if ok {
+		f.in.Reset(section)
+		ok = f.again.Reset(f.in, nil) == nil
+	}
+	if !ok {
+		f = &inflater{in: bufio.NewReaderSize(section, inflateBuffer)}
+		f.z = flate.NewReader(f.in)
+		f.again, _ = f.z.(flate.Resetter) // as its documentation says
+	}
+	return &inflating{f, a}
 }
 
+// inflater is a decoder and the buffer before it, 100 kB together. An archive
+// keeps them for the next member: there are tens of thousands.
 type inflater struct {
-	in *bufio.Reader
-	z  io.ReadCloser
+	in    *bufio.Reader
+	z     io.ReadCloser
+	again flate.Resetter // z too
+}
+
+// inflating is one member being read, with an inflater until it is closed.
+type inflating struct {
+	*inflater
+	from *archive
 }
 
 // Read implements io.Reader.
-func (f *inflater) Read(p []byte) (int, error) {
+func (f *inflating) Read(p []byte) (int, error) {
+	if f.inflater == nil {
+		return 0, fs.ErrClosed
+	}
 	n, err := f.z.Read(p)
 	var corrupt flate.CorruptInputError
 	switch {
+	case err == nil:
 	case errors.Is(err, io.EOF):
 		if _, perr := f.in.Peek(1); !errors.Is(perr, io.EOF) {
 			return n, invalid("data after the end of the compressed stream")
@@ -141,4 +168,13 @@ func (f *inflater) Read(p []byte) (int, error) {
 }
 
 // Close implements io.Closer.
-func (f *inflater) Close() error { return f.z.Close() }
+func (f *inflating) Close() error {
+	if f.inflater == nil {
+		return nil
+	}
+	err := f.z.Close()
+	f.in.Reset(nil)
+	f.from.inflaters.Put(f.inflater)
+	f.inflater = nil
+	return err
+}

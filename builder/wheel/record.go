@@ -28,8 +28,8 @@ type row struct {
 // wrap ErrInvalid.
 func parseRecord(data []byte, own string) (map[string]row, error) {
 	r := csv.NewReader(bytes.NewReader(data))
-	r.FieldsPerRecord = -1
-	rows := map[string]row{}
+	r.FieldsPerRecord, r.ReuseRecord = -1, true
+	rows := make(map[string]row, min(bytes.Count(data, []byte("\n")), MaxMembers))
 	for {
 		f, err := r.Read()
 		if errors.Is(err, io.EOF) {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 
@@ -64,8 +65,9 @@ func (w *Wheel) text(name string) ([]byte, error) {
 	if m.size > maxMetadata {
 		return nil, invalid("%s: %d bytes, more than %d", name, m.size, maxMetadata)
 	}
-	data, err := io.ReadAll(w.verified(m))
-	if err != nil {
+	rc := w.verified(m)
+	data, err := io.ReadAll(rc)
+	if err := errors.Join(err, rc.Close()); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return data, nil
@@ -88,7 +90,7 @@ func headers(data []byte, field string) (values []string) {
 
 // verified inflates a member and ends with an error unless it is what RECORD
 // says.
-func (w *Wheel) verified(m member) io.ReadCloser {
+func (w *Wheel) verified(m *member) io.ReadCloser {
 	rc := w.arch.open(m)
 	sum := digest.NewDigestFromEncoded(digest.SHA256, w.rows[m.name].sum)
 	return struct {
@@ -162,7 +164,9 @@ func (w *Wheel) spread() error {
 			return fmt.Errorf("%s/entry_points.txt: %w", w.distInfo, err)
 		}
 	}
-	for _, m := range w.arch.members {
+	w.files = make([]File, 0, len(w.arch.members)+len(commands)+2)
+	for i := range w.arch.members {
+		m := &w.arch.members[i]
 		if m.dir {
 			continue
 		}
@@ -177,7 +181,8 @@ func (w *Wheel) spread() error {
 	if w.origin != nil {
 		w.files = append(w.files, w.made(w.MetadataDir()+"/direct_url.json", w.origin, bundle.ModeFile))
 	}
-	seen := map[string]bool{w.MetadataDir() + "/RECORD": true}
+	seen := make(map[string]bool, len(w.files)+1)
+	seen[w.MetadataDir()+"/RECORD"] = true
 	for _, f := range w.files {
 		if seen[f.Path] {
 			return invalid("two files of the wheel are installed as %q", f.Path)
@@ -189,7 +194,7 @@ func (w *Wheel) spread() error {
 
 // place adds one member to the files, unless the installer writes that file
 // itself.
-func (w *Wheel) place(m member, commands map[string][]byte) error {
+func (w *Wheel) place(m *member, commands map[string][]byte) error {
 	if rest, ok := strings.CutPrefix(m.name, w.distInfo+"/"); ok {
 		switch rest {
 		case "RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json":
@@ -284,14 +289,21 @@ func (w *Wheel) checkPlace(p string) (skip bool, err error) {
 func broken(p string, inSite bool) string {
 	folded := strings.ToLower(p)
 	switch ext := path.Ext(folded); {
-	case strings.Contains("/"+folded, "/__pycache__/"), ext == ".pyc", ext == ".pyo":
+	case strings.HasPrefix(folded, "__pycache__/"), strings.Contains(folded, "/__pycache__/"), ext == ".pyc", ext == ".pyo":
 		return RulePycache
 	case inSite && ext == ".pth" && !strings.Contains(p, "/"):
 		return RulePth
-	case startup.MatchString(p):
+	case mayStartUp(p) && startup.MatchString(p):
 		return RuleStartup
 	}
 	return ""
+}
+
+// mayStartUp rules out nearly all paths before startup is matched: by the first
+// letter of its names or, of those that may stand in bin, the last.
+func mayStartUp(p string) bool {
+	first, last := p[0]|0x20, p[len(p)-1]|0x20
+	return first == 's' || first == 'u' || p[0] >= utf8.RuneSelf || last == 'g' || last == 'h'
 }
 
 // shadowed reports whether an entry point's launcher takes the place of a
@@ -307,7 +319,7 @@ func shadowed(script string, commands map[string][]byte) bool {
 
 // script makes a script executable, and relocatable if it asks for that by the
 // line "#!python".
-func (w *Wheel) script(f File, m member) (File, error) {
+func (w *Wheel) script(f File, m *member) (File, error) {
 	f.Mode = bundle.ModeExecutable
 	const mark = "#!python"
 	if m.size < int64(len(mark)) {

@@ -76,6 +76,7 @@ type Wheel struct {
 	Version string // as in METADATA
 
 	python   string
+	siteDir  string
 	waivers  []Waiver
 	used     []bool // of waivers: something broke the rule
 	origin   []byte // direct_url.json; nil = none
@@ -93,7 +94,7 @@ type File struct {
 	SHA256 string // hex
 
 	content []byte // of a file that is not in the archive
-	member  member
+	member  *member
 	wheel   *Wheel
 }
 
@@ -105,6 +106,7 @@ func Open(r io.ReaderAt, size int64, file string, o Options) (*Wheel, error) {
 	if w.python == "" {
 		w.python = "3.12"
 	}
+	w.siteDir = "lib/python" + w.python + "/site-packages"
 	var err error
 	if w.origin, err = directURL(o.URL, o.SHA256); err == nil {
 		err = w.open(r, size)
@@ -139,14 +141,14 @@ func (w *Wheel) open(r io.ReaderAt, size int64) error {
 }
 
 // site is where modules go, relative to the root.
-func (w *Wheel) site() string { return "lib/python" + w.python + "/site-packages" }
+func (w *Wheel) site() string { return w.siteDir }
 
 // findDistInfo finds the one metadata directory and holds its name against the
 // file name.
 func (w *Wheel) findDistInfo(name, ver string) error {
 	var found []string
-	for _, m := range w.arch.members {
-		top, _, _ := strings.Cut(m.name, "/")
+	for i := range w.arch.members {
+		top, _, _ := strings.Cut(w.arch.members[i].name, "/")
 		if strings.HasSuffix(strings.ToLower(top), ".dist-info") && !slices.Contains(found, top) {
 			found = append(found, top)
 		}
@@ -163,12 +165,13 @@ func (w *Wheel) findDistInfo(name, ver string) error {
 }
 
 // find returns a member by its name.
-func (w *Wheel) find(name string) (member, bool) {
-	i := slices.IndexFunc(w.arch.members, func(m member) bool { return m.name == name && !m.dir })
-	if i < 0 {
-		return member{}, false
+func (w *Wheel) find(name string) (*member, bool) {
+	for i := range w.arch.members {
+		if m := &w.arch.members[i]; m.name == name && !m.dir {
+			return m, true
+		}
 	}
-	return w.arch.members[i], true
+	return nil, false
 }
 
 // readRecord reads RECORD and holds it against the members.
@@ -192,7 +195,8 @@ func (w *Wheel) readRecord() error {
 		return err
 	}
 	listed := 0
-	for _, m := range w.arch.members {
+	for i := range w.arch.members {
+		m := &w.arch.members[i]
 		if m.dir {
 			continue
 		}
@@ -230,7 +234,7 @@ func (w *Wheel) missing() error {
 
 // checkRow holds one member against its row. With the rule waived the row is
 // made from the member.
-func (w *Wheel) checkRow(m member, r row, ok bool) error {
+func (w *Wheel) checkRow(m *member, r row, ok bool) error {
 	if i := w.waiver(RuleRecord, m.name); i >= 0 {
 		sum, err := w.hash(m)
 		if !ok || r.sum != sum || r.size >= 0 && r.size != m.size {
@@ -251,7 +255,7 @@ func (w *Wheel) checkRow(m member, r row, ok bool) error {
 }
 
 // hash inflates a member and returns its sha256.
-func (w *Wheel) hash(m member) (string, error) {
+func (w *Wheel) hash(m *member) (string, error) {
 	rc := w.arch.open(m)
 	d := digest.SHA256.Digester()
 	n, err := io.Copy(d.Hash(), io.LimitReader(rc, m.size+1))

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -78,6 +79,11 @@ type archive struct {
 	r       io.ReaderAt
 	size    int64
 	members []member
+
+	inflaters sync.Pool // of *inflater
+
+	window   []byte // bytes from windowAt on, while headers are read
+	windowAt int64
 }
 
 var le = binary.LittleEndian
@@ -95,7 +101,9 @@ func readArchive(r io.ReaderAt, size int64) (*archive, error) {
 	if err := a.readCentral(end); err != nil {
 		return nil, err
 	}
-	return a, a.readLocals(end)
+	err = a.readLocals(end)
+	a.window = nil
+	return a, err
 }
 
 func invalid(format string, args ...any) error {
@@ -115,6 +123,35 @@ func (a *archive) bytesAt(off, n int64) ([]byte, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// headerWindow is what is read at once of local headers and descriptors. Most
+// members are small, so that the end of one and the head of the next come
+// together.
+const headerWindow = 4 << 10
+
+// peek returns n bytes at off, which are valid until the next call.
+func (a *archive) peek(off, n int64) ([]byte, error) {
+	if at := off - a.windowAt; at >= 0 && at+n <= int64(len(a.window)) {
+		return a.window[at : at+n], nil
+	}
+	if off < 0 || off > a.size-n {
+		return a.bytesAt(off, n) // says why not
+	}
+	want := min(max(n, headerWindow), a.size-off)
+	if int64(cap(a.window)) < want {
+		a.window = make([]byte, want)
+	}
+	a.window, a.windowAt = a.window[:want], off
+	k, err := a.r.ReadAt(a.window, off)
+	a.window = a.window[:k]
+	switch {
+	case int64(k) >= n:
+		return a.window[:n], nil
+	case errors.Is(err, io.EOF):
+		return nil, invalid("the archive is shorter than %d bytes", a.size)
+	}
+	return nil, err
 }
 
 // directory says where the central directory lies.
@@ -189,7 +226,8 @@ func (a *archive) readCentral(d directory) error {
 	if err != nil {
 		return err
 	}
-	seen := map[string]bool{}
+	a.members = make([]member, 0, min(d.count, int64(len(b))/lenCentral))
+	seen := make(map[string]bool, cap(a.members))
 	var total int64
 	for len(b) > 0 {
 		m, n, err := parseCentral(b)

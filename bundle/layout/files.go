@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -28,7 +29,9 @@ type files interface {
 // section is one file, readable from any offset.
 type section struct {
 	*io.SectionReader
-	close func() error
+	modTime time.Time    // of a file in a directory
+	seal    func() error // says that it was found right; nil = nothing to say that to
+	close   func() error
 }
 
 // Close implements io.Closer.
@@ -59,7 +62,8 @@ func (d directory) open(name string) (*section, error) {
 	if info, err = f.Stat(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &section{SectionReader: io.NewSectionReader(f, 0, info.Size()), close: f.Close}, nil
+	seal := func() error { return seal(f, name, d.root.Chtimes) }
+	return &section{SectionReader: io.NewSectionReader(f, 0, info.Size()), modTime: info.ModTime(), seal: seal, close: f.Close}, nil
 }
 
 func (d directory) names() ([]string, error) {

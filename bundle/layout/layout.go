@@ -12,13 +12,17 @@
 // [Writer.Commit] makes the tagged artifacts visible. An archive is staged as
 // a directory beside it and written whole at the end; what it held before is
 // kept. Writers of one place share a lock; one that finds it free clears what
-// killed writers left.
+// killed writers left. A blob that comes as a file of the same file system, such
+// as a layer in the build cache, is linked and not copied.
 //
 // # Promises
 //
 // A blob gets its name only after its size and digest were found right and it
-// was synced, and one that lies there already is hashed before an artifact is
-// built on it. index.json is replaced by one rename, under a lock that other
+// was synced. It is then sealed by a modification time of its own, which every
+// later write changes; one that lies there without the seal is hashed before an
+// artifact is built on it. A linked blob that is damaged in one place is damaged
+// in both: each finds out by itself, since neither trusts what was written to.
+// index.json is replaced by one rename, under a lock that other
 // processes of this package respect, sorted, and lists tagged roots and
 // referrers only. The same artifacts give the same archive, byte for byte.
 // Links inside a layout are not followed out of it.

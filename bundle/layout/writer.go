@@ -4,10 +4,10 @@
 package layout
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -21,7 +21,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/internal/ctxio"
 	"github.com/metalpack/metalpack/internal/filelock"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
@@ -113,118 +112,6 @@ func writeLayoutFile(path string) (err error) {
 		return err
 	}
 	return fsatomic.SyncDir(filepath.Dir(path))
-}
-
-// Exists implements [bundle.Target]. A blob that is there is hashed, once: one
-// that was damaged since it was written does not exist, so that it is written
-// again and no artifact stands on it.
-func (w *Writer) Exists(ctx context.Context, desc bundle.Descriptor) (bool, error) {
-	if err := bundle.CheckDescriptor(desc); err != nil {
-		return false, fmt.Errorf("%s: %w", w.name, err)
-	}
-	if w.isRight(desc.Digest) {
-		return true, nil
-	}
-	staged, err := openDirectory(w.dir)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", w.name, err)
-	}
-	ok, err := sound(ctx, staged, desc)
-	if !ok && err == nil && w.old != nil {
-		ok, err = sound(ctx, w.old.files, desc)
-	}
-	if err := errors.Join(err, staged.Close()); err != nil {
-		return false, fmt.Errorf("%s: %s: %w", w.name, bundle.Label(desc), err)
-	}
-	if ok {
-		w.setRight(desc.Digest)
-	}
-	return ok, nil
-}
-
-// sound reports whether a place holds a blob with the right bytes.
-func sound(ctx context.Context, place files, desc bundle.Descriptor) (ok bool, err error) {
-	s, err := place.open(blobName(desc.Digest))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer closeInto(&err, s)
-	if s.Size() != desc.Size {
-		return false, nil
-	}
-	err = bundle.NewVerifier(ctxio.Reader(ctx, s), desc).Finish()
-	if errors.Is(err, bundle.ErrMismatch) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-func (w *Writer) isRight(d digest.Digest) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.right[d]
-}
-
-func (w *Writer) setRight(d digest.Digest) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.right[d] = true
-}
-
-// Push implements [bundle.Target]. Errors: [bundle.ErrMismatch],
-// [bundle.ErrInvalid], those of open.
-func (w *Writer) Push(ctx context.Context, desc bundle.Descriptor, open bundle.Opener) error {
-	if err := bundle.CheckDescriptor(desc); err != nil {
-		return fmt.Errorf("%s: %w", w.name, err)
-	}
-	rc, err := open(ctx)
-	if err != nil {
-		return err
-	}
-	err = w.writeBlob(ctx, desc, rc)
-	if err := errors.Join(err, rc.Close()); err != nil {
-		return fmt.Errorf("%s: %s: %w", w.name, bundle.Label(desc), err)
-	}
-	w.setRight(desc.Digest)
-	if bundle.IsManifest(desc.MediaType) {
-		return w.noteReferrer(desc)
-	}
-	return nil
-}
-
-// writeBlob gives a blob its name once it is whole, right and synced.
-func (w *Writer) writeBlob(ctx context.Context, desc bundle.Descriptor, r io.Reader) (err error) {
-	path := filepath.Join(w.dir, filepath.FromSlash(blobName(desc.Digest)))
-	f, err := os.CreateTemp(filepath.Dir(path), partialPrefix)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreMissing(os.Remove(f.Name())))
-		}
-	}()
-	_, err = io.Copy(f, bundle.NewVerifier(ctxio.Reader(ctx, r), desc))
-	if err == nil {
-		err = f.Chmod(0o444)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return fsatomic.Rename(f.Name(), path)
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // noteReferrer lists a pushed manifest that has a subject, since nothing else
@@ -319,6 +206,13 @@ func (w *Writer) commitDir(ctx context.Context) (err error) {
 	data, err := encodeIndex(merge(old.entries, w.entries))
 	if err != nil {
 		return err
+	}
+	// What the index names is there to stay before the index is.
+	if err := fsatomic.SyncDir(filepath.Join(w.dir, "blobs", "sha256")); err != nil {
+		return err
+	}
+	if there, err := readSmall(d, "index.json", bundle.MaxManifest); err == nil && bytes.Equal(there, data) {
+		return nil
 	}
 	return fsatomic.WriteFile(filepath.Join(w.dir, "index.json"), data, 0o644)
 }
