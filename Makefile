@@ -26,7 +26,7 @@ oracle: build ## pip's own installation of every wheel of the locks judges packa
 	-bin/metalpack fetch vllm-metal >/dev/null
 	-for p in darwin/arm64 linux/amd64 linux/arm64; do bin/metalpack fetch mlx-lm --platform $$p >/dev/null; done
 	python3 -m venv bin/venv
-	METALPACK_TEST_ORACLE_PYTHON=$(CURDIR)/bin/venv/bin/python $(GO) test -count=1 -timeout 60m -v -run TestPipOracle ./builder/wheel
+	METALPACK_TEST_ORACLE_PYTHON=$(CURDIR)/bin/venv/bin/python $(GO) test -count=1 -timeout 60m -v -run PipOracle ./builder/wheel
 
 test: ## unit, script and end-to-end tests under the race detector
 	$(GO) test -race -shuffle=on -count=1 ./...
