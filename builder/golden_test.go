@@ -41,7 +41,8 @@ type goldenLayer struct {
 
 // goldenInput has whatever a tar header can make different: long and non-ASCII
 // names, a large file, an empty one, executables, symlinks, scripts, data and
-// headers.
+// headers. Members of wheels are stored: deflate may write other bytes with
+// another release of Go, and environment.json has the sha256 of each wheel.
 func goldenInput(t *testing.T) Input {
 	t.Helper()
 	in := Input{
@@ -64,7 +65,7 @@ func goldenInput(t *testing.T) Input {
 		"plain-1.0.data/data/etc/plain.conf":   "a = b\n",
 		"plain-1.0.data/headers/plain.h":       "#pragma once\n",
 		"plain-1.0.dist-info/licenses/LICENSE": "MIT\n",
-	}, wheeltest.Options{EntryPoints: "[console_scripts]\nplain = plain:main\nplain.more = plain:sub.main [extra]\n"})
+	}, wheeltest.Options{Store: true, EntryPoints: "[console_scripts]\nplain = plain:main\nplain.more = plain:sub.main [extra]\n"})
 	deep := strings.Repeat("a-directory-of-a-long-name/", 9)
 	addWheel(t, &in, "names", map[string]string{
 		"names/" + deep + "file.txt":                      "deep",
@@ -72,8 +73,8 @@ func goldenInput(t *testing.T) Input {
 		"names/caf\u00e9/\u65e5\u672c\u8a9e.txt":          "not ASCII",
 		"names/" + strings.Repeat("\u00fc", 110) + ".txt": "long and not ASCII",
 		"names/with blank.txt":                            "",
-	}, wheeltest.Options{Tag: "cp312-cp312-manylinux_2_35_aarch64"})
-	addWheel(t, &in, "another", map[string]string{"shared/same.txt": "same", "another.py": "y"}, wheeltest.Options{})
+	}, wheeltest.Options{Store: true, Tag: "cp312-cp312-manylinux_2_35_aarch64"})
+	addWheel(t, &in, "another", map[string]string{"shared/same.txt": "same", "another.py": "y"}, wheeltest.Options{Store: true})
 	return in
 }
 
