@@ -141,6 +141,9 @@ func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, e
 	}
 	for _, w := range wheels {
 		w.noteWaivers(in)
+		if w.Newer {
+			in.Events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: w.File + ": a newer version of the wheel format, read as 1.0"})
+		}
 	}
 	in.noteUnused()
 	if err := rewriteRecords(in, wheels, owners); err != nil {

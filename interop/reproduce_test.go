@@ -4,32 +4,43 @@
 package interop
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
 // surroundings are what a build must not depend on.
 type surroundings struct {
-	name  string
-	umask string
-	env   []string
+	name     string
+	umask    string
+	temp     string // directory in which TMPDIR is made; "" = beside the build
+	backward bool   // the directory of wheels is filled from the last to the first
+	env      []string
+}
+
+// input is one row of the result of metalpack fetch.
+type input struct {
+	File string `json:"file"`
+	Path string `json:"path"`
 }
 
 // judgeReproduce builds the environment twice more, with nothing shared but
-// the downloaded inputs, and wants the digest of the first build. No outside
+// the bytes of the inputs, and wants the digest of the first build. No outside
 // program judges here: the digest does.
 func (s *stage) judgeReproduce(t *testing.T) {
 	t.Parallel()
-	user, err := os.UserCacheDir()
-	if err != nil {
+	var inputs []input
+	out := s.run(t, s.program("metalpack"), "--json", "fetch", s.recipe, "--platform", s.platform, "--find-links", s.inputs)
+	if err := json.Unmarshal([]byte(out), &inputs); err != nil {
 		t.Fatal(err)
 	}
-	inputs := filepath.Join(user, "metalpack", "inputs")
+	const memory = "/dev/shm" // another file system, where there is one
 	for _, around := range []surroundings{
-		{"west", "0077", []string{"GOMAXPROCS=1", "TZ=America/Los_Angeles", "LANG=C", "LC_ALL=C", "SOURCE_DATE_EPOCH=1"}},
-		{"a much longer name in the east", "0002", []string{"GOMAXPROCS=7", "TZ=Asia/Tokyo", "LANG=tr_TR.UTF-8", "LC_ALL=tr_TR.UTF-8", "SOURCE_DATE_EPOCH=1700000000"}},
+		{"west", "0077", "", false, []string{"GOMAXPROCS=1", "TZ=America/Los_Angeles", "LANG=C", "LC_ALL=C", "SOURCE_DATE_EPOCH=1"}},
+		{"a much longer name in the east", "0002", memory, true, []string{"GOMAXPROCS=7", "TZ=Asia/Tokyo", "LANG=tr_TR.UTF-8", "LC_ALL=tr_TR.UTF-8", "SOURCE_DATE_EPOCH=1700000000"}},
 	} {
 		t.Run(around.name, func(t *testing.T) {
 			t.Parallel()
@@ -40,29 +51,47 @@ func (s *stage) judgeReproduce(t *testing.T) {
 	}
 }
 
-// build copies the recipe, builds it there with an empty cache of layers, and
-// returns the digest.
-func (s *stage) build(t *testing.T, inputs string, around surroundings) string {
+// build copies the recipe, puts the inputs beside it, builds it there with an
+// empty cache and returns the digest.
+func (s *stage) build(t *testing.T, inputs []input, around surroundings) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), around.name)
-	if err := os.CopyFS(filepath.Join(dir, "recipe"), os.DirFS(filepath.Join(s.root, "internal", "demo", "recipe"))); err != nil {
+	recipe := filepath.Join(dir, "recipe")
+	if err := os.CopyFS(recipe, os.DirFS(s.recipe)); err != nil {
 		t.Fatal(err)
 	}
-	cache := filepath.Join(dir, "cache")
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		t.Fatal(err)
+	fill(t, filepath.Join(recipe, "wheels"), inputs, around.backward)
+	temp, err := os.MkdirTemp(around.temp, "metalpack-interop-")
+	if err != nil {
+		temp = t.TempDir()
 	}
-	if err := os.Symlink(inputs, filepath.Join(cache, "inputs")); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { _ = os.RemoveAll(temp) })
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `umask "$1" && shift && exec "$@"`, "sh", around.umask,
-		s.program("metalpack"), "build", "./recipe", "--platform", s.platform, "--offline",
-		"--find-links", s.inputs, "--cache", "cache", "-o", "oci:out:latest")
-	cmd.Dir, cmd.Env = dir, around.env
+		s.program("metalpack"), "build", "./recipe", "--platform", s.platform, "--offline", "--cache", "cache", "-o", "oci:out:latest")
+	cmd.Dir = dir
+	cmd.Env = append(around.env, "HOME="+filepath.Join(dir, "home"), "TMPDIR="+temp)
 	digest := digestOf(t, s.output(t, cmd))
-	if built, err := os.ReadDir(filepath.Join(cache, "build")); err != nil || len(built) == 0 {
+	if built, err := os.ReadDir(filepath.Join(dir, "cache", "build")); err != nil || len(built) == 0 {
 		t.Errorf("no layers in the build's own cache, so none were made: %v", err)
 	}
 	t.Logf("index %s", digest)
 	return digest
+}
+
+// fill makes a directory of inputs whose entries lie in one order or the
+// other.
+func fill(t *testing.T, dir string, inputs []input, backward bool) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	inputs = slices.Clone(inputs)
+	if backward {
+		slices.Reverse(inputs)
+	}
+	for _, in := range inputs {
+		if err := os.Symlink(in.Path, filepath.Join(dir, in.File)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

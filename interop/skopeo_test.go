@@ -18,7 +18,7 @@ func (s *stage) judgeSkopeo(t *testing.T) {
 	need(t, "skopeo")
 	t.Log(strings.TrimSpace(s.run(t, "skopeo", "--version")))
 	layout := "oci:" + filepath.Join(t.TempDir(), "layout") + ":copied"
-	back := "docker://" + s.registry + "/copied/mlx-lm:back"
+	back := "docker://" + s.registry + "/copied/" + s.name + ":back"
 	s.run(t, "skopeo", "--insecure-policy", "copy", "--all", "--src-tls-verify=false", "docker://"+s.envRef, layout)
 	s.run(t, "skopeo", "--insecure-policy", "copy", "--all", "--dest-tls-verify=false", layout, back)
 	sum := sha256.Sum256([]byte(s.run(t, "skopeo", "inspect", "--raw", "--tls-verify=false", back)))

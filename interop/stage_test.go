@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	goruntime "runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +29,8 @@ type stage struct {
 	root     string // of the repository
 	dir      string // temporary
 	inputs   string // directory with the interpreter archive
+	recipe   string // directory
+	name     string // of the environment, and its payload root
 	platform string // os/arch
 	environ  []string
 
@@ -51,8 +52,8 @@ type descriptor struct {
 	Digest    string `json:"digest"`
 }
 
-// newStage builds and pushes the environment and the model.
-func newStage(t *testing.T) *stage {
+// newStage starts a registry for an environment of a recipe in the repository.
+func newStage(t *testing.T, name, platform string, recipe ...string) *stage {
 	t.Helper()
 	root, err := filepath.Abs("..")
 	if err != nil {
@@ -60,36 +61,46 @@ func newStage(t *testing.T) *stage {
 	}
 	dir := t.TempDir()
 	s := &stage{
-		root: root, dir: dir,
-		inputs:   filepath.Join(root, "demo", "inputs"),
-		platform: goruntime.GOOS + "/" + goruntime.GOARCH,
+		root: root, dir: dir, name: name, platform: platform,
+		inputs: filepath.Join(root, "demo", "inputs"),
+		recipe: filepath.Join(append([]string{root}, recipe...)...),
 		environ: append(os.Environ(), "PATH="+filepath.Join(root, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"),
 			"METALRUN_HOME="+filepath.Join(dir, "home"), "MODELS_PATH="+filepath.Join(dir, "models"), "DOCKER_CONFIG="+filepath.Join(dir, "docker")),
 		envDir:      filepath.Join(dir, "environment"),
 		modelSource: filepath.Join(dir, "tiny"),
 	}
-	s.fetchInputs(t)
 	s.registry = s.serve(t, "metalpack", "registry", "serve", "--addr", "127.0.0.1:0", "--dir", filepath.Join(dir, "registry"))
+	return s
+}
 
-	s.envIndex = digestOf(t, s.run(t, s.program("metalpack"), "build", filepath.Join(root, "internal", "demo", "recipe"),
+// publishEnvironment builds the environment and pushes it.
+func (s *stage) publishEnvironment(t *testing.T) {
+	t.Helper()
+	s.interpreter(t, s.platform)
+	s.envIndex = digestOf(t, s.run(t, s.program("metalpack"), "build", s.recipe,
 		"--platform", s.platform, "--find-links", s.inputs, "-o", "oci:"+s.envDir+":latest"))
-	s.envRef = s.registry + "/metalpack/mlx-lm:latest"
+	s.envRef = s.registry + "/metalpack/" + s.name + ":latest"
 	if pushed := digestOf(t, s.run(t, s.program("metalpack"), "push", "oci:"+s.envDir+":latest", s.envRef)); pushed != s.envIndex {
 		t.Fatalf("push changed the digest from %s to %s", s.envIndex, pushed)
 	}
 	s.gzip, s.layers = s.gzipManifest(t)
-
-	s.modelRef = s.registry + "/ai/tiny:latest"
-	s.modelDigest = digestOf(t, s.run(t, s.program("metalpack"), "model", "build", s.modelSource, "-o", "docker://"+s.modelRef))
-	return s
+	t.Logf("%s: index %s, gzip manifest %s of %d layers", s.name, s.envIndex, s.gzip, s.layers)
 }
 
-// fetchInputs makes the interpreter archive, unless the demo did, and the
-// model's directory.
-func (s *stage) fetchInputs(t *testing.T) {
+// publishModel writes the tiny model and builds it into the registry.
+func (s *stage) publishModel(t *testing.T) {
 	t.Helper()
 	s.devtool(t, "tinymodel", "-o", s.modelSource)
-	s.interpreter(t, s.platform)
+	s.modelRef = s.registry + "/ai/tiny:latest"
+	s.modelDigest = digestOf(t, s.run(t, s.program("metalpack"), "model", "build", s.modelSource, "-o", "docker://"+s.modelRef))
+}
+
+// devtool runs the repository's maker of inputs.
+func (s *stage) devtool(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "./internal/devtool"}, args...)...)
+	cmd.Dir = s.root
+	s.output(t, cmd)
 }
 
 // interpreter makes the interpreter archive of a platform, unless it is there.
@@ -103,13 +114,6 @@ func (s *stage) interpreter(t *testing.T, platform string) {
 		t.Fatal(err)
 	}
 	s.devtool(t, "interpreter", "-platform", platform, "-o", archive)
-}
-
-func (s *stage) devtool(t *testing.T, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "./internal/devtool"}, args...)...)
-	cmd.Dir = s.root
-	s.output(t, cmd)
 }
 
 // gzipManifest returns the digest of the index's first manifest, which is

@@ -30,7 +30,7 @@ func (s *stage) judgeUmoci(t *testing.T) {
 		args = append([]string{"unpack", "--rootless"}, args[1:]...)
 	}
 	s.run(t, "umoci", args...)
-	root := filepath.Join(unpacked, "rootfs", "mlx-lm")
+	root := filepath.Join(unpacked, "rootfs", s.name)
 	tree, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(treePath)))
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,9 @@ var (
 	nameRuns   = regexp.MustCompile(`[-_.]+`)
 	nameShape  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 	buildShape = regexp.MustCompile(`^[0-9][A-Za-z0-9_.]*$`)
+
+	wheelFormat = regexp.MustCompile(`^([0-9]+)(\.[0-9]+)?$`)
+	metadata    = regexp.MustCompile(`(?i)\.(dist|egg)-info$`) // what importlib.metadata reads
 )
 
 // Normalize returns the normal form of a project name: lower case, one dash for

@@ -11,7 +11,6 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -21,8 +20,9 @@ import (
 )
 
 // startup matches what the interpreter obeys at every start, relative to
-// site-packages or to the root.
-var startup = regexp.MustCompile(`(?i)^((sitecustomize|usercustomize)([./].*)?|(bin/)?(pyvenv\.cfg|[^/]*\._pth))$`)
+// site-packages or to the root. By pybuilddir.txt it takes itself for a build
+// tree and finds its library elsewhere.
+var startup = regexp.MustCompile(`(?i)^((sitecustomize|usercustomize)([./].*)?|(bin/)?(pyvenv\.cfg|pybuilddir\.txt|[^/]*\._pth))$`)
 
 // readMetadata holds METADATA and WHEEL against the file name.
 func (w *Wheel) readMetadata(name, ver string) error {
@@ -46,10 +46,11 @@ func (w *Wheel) readMetadata(name, ver string) error {
 	if len(formats) != 1 {
 		return invalid("WHEEL: %d Wheel-Version fields, want one", len(formats))
 	}
-	major, _, _ := strings.Cut(formats[0], ".")
-	if n, err := strconv.Atoi(major); err != nil || n != 1 {
+	format := wheelFormat.FindStringSubmatch(formats[0])
+	if format == nil || format[1] != "1" {
 		return invalid("WHEEL: Wheel-Version %q, this program reads 1.x", formats[0])
 	}
+	w.Newer = strings.Trim(format[2], ".0") != ""
 	if pure := headers(about, "Root-Is-Purelib"); len(pure) != 1 || !strings.EqualFold(pure[0], "true") && !strings.EqualFold(pure[0], "false") {
 		return invalid("WHEEL: Root-Is-Purelib %q, want true or false", pure)
 	}
@@ -265,13 +266,13 @@ func (w *Wheel) checkPlace(p string) (skip bool, err error) {
 	switch {
 	case folded == bundle.MetadataDir || strings.HasPrefix(folded, bundle.MetadataDir+"/"):
 		return false, invalid("a file in %s/, which describes the environment", bundle.MetadataDir)
-	case !inSite && strings.HasPrefix(folded, "lib/python"+w.python+"/"):
+	case !inSite && (strings.HasPrefix(folded, "lib/python"+w.python+"/") || strings.HasPrefix(folded+"/", w.zipped())):
 		return false, invalid("a file in the standard library")
 	case strings.HasPrefix(folded, "bin/"):
 		if err := checkCommand(p[len("bin/"):]); err != nil {
 			return false, err
 		}
-	case inSite && rest != "" && strings.HasSuffix(strings.ToLower(top), ".dist-info") && top != w.distInfo:
+	case inSite && metadata.MatchString(top) && (top != w.distInfo || rest == ""):
 		return false, invalid("a file in the metadata of another package")
 	}
 	switch rule := broken(module, inSite); {
@@ -309,12 +310,13 @@ func mayStartUp(p string) bool {
 // shadowed reports whether an entry point's launcher takes the place of a
 // script.
 func shadowed(script string, commands map[string][]byte) bool {
-	for _, suffix := range []string{"", ".exe", "-script.py", ".pya"} {
-		if name, ok := strings.CutSuffix(script, suffix); ok && commands[name] != nil {
-			return true
+	name := script
+	for _, suffix := range []string{".exe", "-script.py", ".pya"} {
+		if strings.HasSuffix(strings.ToLower(script), suffix) {
+			name = script[:len(script)-len(suffix)]
 		}
 	}
-	return false
+	return commands[script] != nil || commands[name] != nil
 }
 
 // script makes a script executable, and relocatable if it asks for that by the

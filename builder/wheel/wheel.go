@@ -74,6 +74,7 @@ type Wheel struct {
 	File    string // file name
 	Name    string // normalised project name
 	Version string // as in METADATA
+	Newer   bool   // of a newer minor version of the format than this program knows
 
 	python   string
 	siteDir  string
@@ -142,6 +143,12 @@ func (w *Wheel) open(r io.ReaderAt, size int64) error {
 
 // site is where modules go, relative to the root.
 func (w *Wheel) site() string { return w.siteDir }
+
+// zipped is where the interpreter looks for its whole library before it looks
+// into the directory, an archive or not.
+func (w *Wheel) zipped() string {
+	return "lib/python" + strings.ReplaceAll(w.python, ".", "") + ".zip/"
+}
 
 // findDistInfo finds the one metadata directory and holds its name against the
 // file name.

@@ -239,8 +239,8 @@ func (a *archive) readCentral(d directory) error {
 			return invalid("%s: member appears twice", m.name)
 		}
 		seen[m.name] = true
-		if total += m.size; total > MaxTotal {
-			return invalid("more than %d bytes inflated", int64(MaxTotal))
+		if total += m.size; total > MaxTotal || total > ratioFrom && total/MaxRatio > a.size {
+			return invalid("more than %d bytes inflated, or more than %d times its size", int64(MaxTotal), MaxRatio)
 		}
 		a.members = append(a.members, m)
 	}
@@ -297,7 +297,7 @@ func (m *member) check() error {
 		return invalid("stored, but %d and %d bytes long", m.packed, m.size)
 	case kind != 0 && kind != 0o100000 && (kind != 0o040000 || !m.dir):
 		return invalid("mode %o: not a regular file", mode)
-	case m.dir && m.size != 0:
+	case m.dir && (m.size != 0 || m.packed > 2): // 2: an empty deflate stream
 		return invalid("a directory with content")
 	case m.size < 0 || m.packed < 0 || m.offset < 0 || m.size > MaxMember:
 		return invalid("%d bytes, more than %d", m.size, int64(MaxMember))

@@ -31,6 +31,7 @@ type command = func(*testscript.TestScript, bool, []string)
 // withPack adds the commands that scripts of metalpack have:
 //
 //	archive DIR OS/ARCH [sha256=WORD]    put a small interpreter for a machine beside a recipe, and its sha256 into it
+//	hostile DIR KIND                     replace the stand-in wheel of a recipe by a hostile one (hostile_test.go), in the lock too
 //	edit FILE OLD NEW                    replace a text that is there; \n in NEW is a line end
 //	path DIR…                            PATH becomes the programs under test and these directories
 //	asked METHOD PART                    wait until the registry saw such a request; ! = it never did
@@ -43,7 +44,7 @@ type command = func(*testscript.TestScript, bool, []string)
 func withPack(cmds map[string]command) map[string]command {
 	victim := &victims{all: map[string]*exec.Cmd{}}
 	maps.Copy(cmds, map[string]command{
-		"archive": cmdArchive, "edit": cmdEdit, "path": cmdPath, "asked": cmdAsked, "appears": cmdAppears, "grows": cmdGrows,
+		"archive": cmdArchive, "hostile": cmdHostile, "edit": cmdEdit, "path": cmdPath, "asked": cmdAsked, "appears": cmdAppears, "grows": cmdGrows,
 		"interrupt": victim.interrupt, "interrupted": victim.interrupted, "json": cmdJSON, "same": cmdSame,
 	})
 	return cmds
