@@ -21,9 +21,10 @@ import (
 // externallyManaged keeps a user's pip from changing the tree (PEP 668).
 const externallyManaged = "[externally-managed]\nError=This environment is a verified artifact: pip must not change it.\n Install packages into an environment of your own instead.\n"
 
-// readInterpreter returns the files of the archive that are not stripped.
-func readInterpreter(ctx context.Context, in *Input) (files []plannedFile, err error) {
-	store, err := newInterpreterStore(in)
+// readInterpreter returns the files of the archive that are not stripped. Unless
+// keep is set the cache stays as it is, and they cannot be opened.
+func readInterpreter(ctx context.Context, in *Input, keep bool) (files []plannedFile, err error) {
+	store, err := newInterpreterStore(in, keep)
 	if err == nil {
 		var scan *interpreterScan
 		if scan, err = store.load(ctx); err == nil {

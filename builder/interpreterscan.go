@@ -64,15 +64,20 @@ type interpreterStore struct {
 	archive Interpreter
 	memo    string // file of the scan
 	copy    string // file of the expanded archive
+	keep    bool   // whether memo and copy may be written
 }
 
-func newInterpreterStore(in *Input) (*interpreterStore, error) {
+func newInterpreterStore(in *Input, keep bool) (*interpreterStore, error) {
 	if err := bundle.CheckDigest(digest.NewDigestFromEncoded(digest.SHA256, in.Interpreter.SHA256)); err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(in.CacheDir, "interpreters")
 	place := filepath.Join(dir, in.Interpreter.SHA256)
-	return &interpreterStore{in.Interpreter, place + ".json", place + ".tar"}, os.MkdirAll(dir, 0o755)
+	s := &interpreterStore{in.Interpreter, place + ".json", place + ".tar", keep}
+	if !keep {
+		return s, nil
+	}
+	return s, os.MkdirAll(dir, 0o755)
 }
 
 // content is the plain tar in which the offsets of a scan are valid.
@@ -92,8 +97,8 @@ func (s *interpreterStore) load(ctx context.Context) (*interpreterScan, error) {
 		return scan, nil
 	}
 	scan, err := s.scan(ctx)
-	if err != nil {
-		return nil, err
+	if err != nil || !s.keep {
+		return scan, err
 	}
 	data, err := json.Marshal(scan)
 	if err != nil {
@@ -140,7 +145,7 @@ func (s *interpreterStore) scan(ctx context.Context) (_ *interpreterScan, err er
 	}
 	defer fsatomic.CloseErr(&err, stream)
 	var plain io.Reader = stream
-	if compressed {
+	if compressed = compressed && s.keep; compressed {
 		var temp *os.File
 		if temp, err = os.CreateTemp(filepath.Dir(s.copy), "expand-*"+tempSuffix); err != nil {
 			return nil, err

@@ -70,7 +70,10 @@ func memoryFile(p string, content []byte, layer, owner string) plannedFile {
 // wheels and decides every entry of the environment. Files of wheels stay open
 // until [Plan.Close]. Errors wrap [bundle.ErrInvalid] or [bundle.ErrMismatch] and
 // name the archive, or are those of the file system.
-func NewPlan(ctx context.Context, in Input) (plan *Plan, err error) {
+func NewPlan(ctx context.Context, in Input) (*Plan, error) { return makePlan(ctx, in, true) }
+
+// makePlan is NewPlan, or [Preview] if nothing is to be kept in the cache.
+func makePlan(ctx context.Context, in Input, keep bool) (plan *Plan, err error) {
 	if err := in.check(); err != nil {
 		return nil, err
 	}
@@ -80,14 +83,16 @@ func NewPlan(ctx context.Context, in Input) (plan *Plan, err error) {
 			err = errors.Join(err, p.Close())
 		}
 	}()
-	if p.unlock, err = lockCache(ctx, in.CacheDir); err != nil {
-		return nil, err
+	if keep {
+		if p.unlock, err = lockCache(ctx, in.CacheDir); err != nil {
+			return nil, err
+		}
 	}
 	wheels, err := p.openWheels(ctx)
 	if err != nil {
 		return nil, err
 	}
-	files, err := readInterpreter(ctx, &p.in)
+	files, err := readInterpreter(ctx, &p.in, keep)
 	if err != nil {
 		return nil, err
 	}

@@ -126,7 +126,7 @@ func (a *app) planTarget(ctx context.Context, r *recipes.Recipe, t *targetInputs
 		out.Inputs = append(out.Inputs, in)
 	}
 	slices.SortStableFunc(out.Inputs[1:], func(x, y plannedInput) int { return strings.Compare(x.Name, y.Name) })
-	out.Decisions = r.Decisions()
+	out.Decisions = r.Decisions(t.target)
 	out.fromLock()
 	if out.Complete {
 		err = a.complete(ctx, r, t, &out)
