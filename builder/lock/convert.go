@@ -28,6 +28,16 @@ func Convert(ctx context.Context, uv UV, r *recipes.Recipe, t *target.Target, fi
 	if pins, err = applicable(file, pins, t); err != nil {
 		return nil, err
 	}
+	// What the recipe leaves out or brings itself may be on no index.
+	skip := excluded(r)
+	extras, err := extraWheels(r, t)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range extras {
+		skip = append(skip, w.Name)
+	}
+	pins = slices.DeleteFunc(pins, func(p hashedPin) bool { return slices.Contains(skip, p.name) })
 	found, err := uv.named(ctx, file, pins, t)
 	if err != nil {
 		return nil, fmt.Errorf("recipe %s, %s: %w", r.Name, t, err)

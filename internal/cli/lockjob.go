@@ -166,6 +166,10 @@ func (j *lockJob) hint(err error) error {
 		return edge.WithHint(err, "install git, or build the wheel elsewhere and name it under wheels.extra")
 	case errors.Is(err, bundle.ErrUnreachable):
 		return edge.WithHint(err, "check the network and HTTPS_PROXY; the lock is as it was")
+	case errors.Is(err, bundle.ErrNotFound) && j.options.from != "":
+		return edge.WithHint(err, "make the file anew for this platform; if its index is another one, configure that in uv")
+	case errors.Is(err, bundle.ErrNotFound):
+		return edge.WithHint(err, "check the repository and the commit in %s; for a private one git needs credentials of its own", j.recipe.Requirements)
 	}
 	return err
 }
