@@ -4,7 +4,6 @@
 package runtime
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,9 +63,5 @@ func (in *install) spaceError(err error) error {
 			all[e.Path] = e
 		}
 	}
-	room, serr := diskspace.Free(in.staging)
-	if serr != nil {
-		return errors.Join(err, serr)
-	}
-	return &SpaceError{Dir: in.home.Dir, Need: spaceFor(all, in.art.tree), Free: room, Err: err}
+	return diskspace.Explain(err, in.home.Dir, spaceFor(all, in.art.tree))
 }

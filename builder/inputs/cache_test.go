@@ -6,11 +6,11 @@ package inputs_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -107,7 +107,7 @@ func BenchmarkVerify(b *testing.B) {
 	cache := inputs.NewCache(b.TempDir())
 	var sums []string
 	for i := range 161 {
-		data := content(fmt.Sprint(i), 1<<10)
+		data := content(strconv.Itoa(i), 1<<10)
 		sums = append(sums, digest(data))
 		if _, err := cache.Put(b.Context(), digest(data), 0, bytes.NewReader(data)); err != nil {
 			b.Fatal(err)

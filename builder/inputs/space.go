@@ -4,7 +4,6 @@
 package inputs
 
 import (
-	"errors"
 	"os"
 
 	"github.com/metalpack/metalpack/internal/diskspace"
@@ -41,12 +40,5 @@ func (j *job) checkSpace() error {
 
 // spaceError says of an error of a full disk how much room there should be.
 func (j *job) spaceError(err error) error {
-	if !diskspace.Full(err) {
-		return err
-	}
-	room, serr := diskspace.Free(j.Cache.dir)
-	if serr != nil {
-		return errors.Join(err, serr)
-	}
-	return &diskspace.Error{Dir: j.Cache.dir, Need: j.lacks(), Free: room, Err: err}
+	return diskspace.Explain(err, j.Cache.dir, j.lacks())
 }

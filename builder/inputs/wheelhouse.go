@@ -17,6 +17,7 @@ import (
 	"github.com/metalpack/metalpack/builder/lock"
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/ctxio"
+	"github.com/metalpack/metalpack/internal/diskspace"
 	"github.com/metalpack/metalpack/internal/filelock"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
@@ -40,7 +41,7 @@ type Wheelhouse struct {
 
 // Put adds files that were fetched. What is there already and right is left
 // alone; what else lies there, too. Every file appears whole. Errors are those
-// of the file system.
+// of the file system, a full disk's a [*diskspace.Error].
 func (h Wheelhouse) Put(ctx context.Context, cache *Cache, wants []Want) (err error) {
 	if err := os.MkdirAll(h.Dir, 0o755); err != nil {
 		return err
@@ -125,7 +126,7 @@ func (h Wheelhouse) putFile(ctx context.Context, cache *Cache, w Want) (err erro
 		err = fsatomic.Rename(temp.Name(), to)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
+		return errors.Join(diskspace.Explain(err, h.Dir, w.Size), os.Remove(temp.Name()))
 	}
 	return nil
 }

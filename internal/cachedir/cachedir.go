@@ -78,14 +78,14 @@ func NewItem(kind string, paths ...string) (Item, bool, error) {
 	return item, len(item.Paths) > 0, nil
 }
 
-// Remove removes the item, and the directories that are empty without it.
+// Remove removes the item, and the directory it was in if nothing else is
+// there.
 func (i Item) Remove() error {
 	for _, p := range i.Paths {
 		if err := os.RemoveAll(p); err != nil {
 			return err
 		}
-		for dir := filepath.Dir(p); os.Remove(dir) == nil; dir = filepath.Dir(dir) { //nolint:revive // Remove refuses a directory with something in it
-		}
+		_ = os.Remove(filepath.Dir(p)) // which refuses a directory with something in it
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func (a *app) cacheItems() (items []cachedir.Item, rows []cacheRow, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	own, ok, err := cachedir.NewItem(kindUV, uv)
+	own, ok, err := cachedir.NewItem(kindUV, filepath.Join(uv, "install"))
 	if ok {
 		built = append(built, own)
 	}
@@ -203,11 +203,11 @@ func (a *app) damaged(ctx context.Context, item cachedir.Item) (bool, error) {
 func (a *app) cacheAlone(ctx context.Context) (release func() error, err error) {
 	var held []func() error
 	release = func() error {
-		var errs []error
+		var err error
 		for _, r := range held {
-			errs = append(errs, r())
+			err = errors.Join(err, r())
 		}
-		return errors.Join(errs...)
+		return err
 	}
 	for _, name := range []string{"inputs", "build"} { // in the order in which a build takes them
 		dir, err := a.cache(name)

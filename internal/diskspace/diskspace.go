@@ -57,3 +57,16 @@ func Full(err error) bool {
 	_, counted := errors.AsType[*Error](err)
 	return !counted && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT))
 }
+
+// Explain says of an error of a full disk where it is and how much is free; need
+// is in bytes. Any other error stays as it is.
+func Explain(err error, dir string, need int64) error {
+	if !Full(err) {
+		return err
+	}
+	room, serr := Free(dir)
+	if serr != nil {
+		return errors.Join(err, serr)
+	}
+	return &Error{Dir: dir, Need: need, Free: room, Err: err}
+}
