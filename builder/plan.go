@@ -119,12 +119,17 @@ func (p *Plan) Close() error {
 	return errors.Join(errs...)
 }
 
-// layOut groups the files into layers: the interpreter first, the others by
-// name.
+// maxMetadataFiles is how many files the metadata layer adds to the tree.
+const maxMetadataFiles = 3
+
+// layOut groups the files, which are sorted, into layers: the interpreter first,
+// the others by name.
 func (p *Plan) layOut(files []plannedFile) {
 	groups := map[string][]plannedFile{}
+	p.Tree = &bundle.Tree{Entries: make([]bundle.TreeEntry, 0, len(files)+maxMetadataFiles)}
 	for _, f := range files {
 		groups[f.Layer] = append(groups[f.Layer], f)
+		p.Tree.Entries = append(p.Tree.Entries, f.TreeEntry)
 	}
 	for name, group := range groups {
 		p.Layers = append(p.Layers, newLayer(p.in.Name, name, group))
@@ -203,16 +208,6 @@ func (p *Plan) addMetadata() error {
 	}
 	if len(p.in.LockTOML) > 0 {
 		files = append(files, own(bundle.LockPath, p.in.LockTOML))
-	}
-	count := len(files)
-	for _, l := range p.Layers {
-		count += len(l.files)
-	}
-	p.Tree = &bundle.Tree{Entries: make([]bundle.TreeEntry, 0, count)}
-	for _, l := range p.Layers {
-		for _, f := range l.files {
-			p.Tree.Entries = append(p.Tree.Entries, f.TreeEntry)
-		}
 	}
 	for _, f := range files {
 		p.Tree.Entries = append(p.Tree.Entries, f.TreeEntry)
