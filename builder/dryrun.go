@@ -4,13 +4,8 @@
 package builder
 
 import (
-	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,11 +15,11 @@ import (
 
 	"github.com/metalpack/metalpack/builder/wheel"
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
-// Preview is [NewPlan] for a dry run: it writes nothing, the cache included, and
-// takes no lock. The plan can be looked at but not built. Errors as for NewPlan.
+// Preview is [NewPlan] for a dry run: it leaves nothing behind, in the cache
+// neither, and takes no lock. The plan can be looked at but not built. Errors as
+// for NewPlan.
 func Preview(ctx context.Context, in Input) (plan *Plan, err error) {
 	if err := in.check(); err != nil {
 		return nil, err
@@ -38,7 +33,7 @@ func Preview(ctx context.Context, in Input) (plan *Plan, err error) {
 	var wheels []openWheel
 	var files []plannedFile
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { files, err = scanInterpreter(gctx, &p.in); return err })
+	g.Go(func() (err error) { files, err = peekInterpreter(gctx, p.in); return err })
 	g.Go(func() (err error) { wheels, err = p.openWheels(gctx); return err })
 	if err := g.Wait(); err != nil {
 		return nil, err
@@ -51,36 +46,17 @@ func Preview(ctx context.Context, in Input) (plan *Plan, err error) {
 	return p, p.addMetadata()
 }
 
-// scanInterpreter reads the archive like readInterpreter, and keeps nothing.
-func scanInterpreter(ctx context.Context, in *Input) (files []plannedFile, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("interpreter %s: %w", filepath.Base(in.Interpreter.Path), err)
+// peekInterpreter reads the archive. What the cache remembers of it is used;
+// what else would go there goes into a temporary directory, and with it.
+func peekInterpreter(ctx context.Context, in Input) (files []plannedFile, err error) {
+	memo := filepath.Join(in.CacheDir, "interpreters", in.Interpreter.SHA256+".json")
+	if _, err := os.Stat(memo); err != nil {
+		if in.CacheDir, err = os.MkdirTemp("", "metalpack-dry-run-"); err != nil {
+			return nil, err
 		}
-	}()
-	f, err := os.Open(in.Interpreter.Path)
-	if err != nil {
-		return nil, err
+		defer func() { err = errors.Join(err, os.RemoveAll(in.CacheDir)) }()
 	}
-	defer fsatomic.CloseErr(&err, f)
-	sum := sha256.New()
-	raw := bufio.NewReaderSize(io.TeeReader(f, sum), 1<<20)
-	stream, _, err := expand(raw)
-	if err != nil {
-		return nil, err
-	}
-	defer fsatomic.CloseErr(&err, stream)
-	scan := &interpreterScan{in: in, links: map[string]string{}}
-	if err := scan.run(ctx, io.LimitReader(stream, maxInterpreter)); err != nil {
-		return nil, err
-	}
-	if _, err := io.Copy(io.Discard, raw); err != nil {
-		return nil, err
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != in.Interpreter.SHA256 {
-		return nil, fmt.Errorf("sha256 is %s, want %s: %w", got, in.Interpreter.SHA256, bundle.ErrMismatch)
-	}
-	return scan.finish()
+	return readInterpreter(ctx, &in)
 }
 
 // CachedBlob is a layer in one codec, as the cache knows it.
