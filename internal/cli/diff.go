@@ -120,7 +120,7 @@ func pairs(old, next inspected) []platformDiff {
 	out := make([]platformDiff, 0, len(after))
 	for _, v := range after {
 		i := slices.IndexFunc(before, func(o *inspectedManifest) bool { return o.Platform == v.Platform && o.Floor == v.Floor })
-		if i < 0 && manifestsFor(before, v.Platform) == 1 && manifestsFor(after, v.Platform) == 1 {
+		if i < 0 && floors(before, v.Platform) == 1 && floors(after, v.Platform) == 1 {
 			i = slices.IndexFunc(before, func(o *inspectedManifest) bool { return o.Platform == v.Platform })
 		}
 		row := platformDiff{Platform: v.Platform, Floor: v.Floor, Kind: bundle.ChangeAdded}
@@ -140,7 +140,8 @@ func pairs(old, next inspected) []platformDiff {
 	return out
 }
 
-func manifestsFor(all []*inspectedManifest, platform string) (n int) {
+// floors is the number of variants of a platform.
+func floors(all []*inspectedManifest, platform string) (n int) {
 	for _, m := range all {
 		if m.Platform == platform {
 			n++
