@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/metalpack/metalpack/builder/macho"
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 	"github.com/metalpack/metalpack/internal/tarball"
@@ -31,6 +32,7 @@ type Variant struct {
 	Release    string
 	Platform   bundle.Platform
 	TreeDigest digest.Digest
+	Binaries   *macho.Report // of the Mach-O files
 
 	codecs []codec
 	layers []*builtLayer
@@ -38,9 +40,10 @@ type Variant struct {
 
 // builtLayer is one layer in every codec of the variant.
 type builtLayer struct {
-	name   string
-	diffID digest.Digest
-	blobs  []blob // as the variant's codecs
+	name     string
+	diffID   digest.Digest
+	blobs    []blob        // as the variant's codecs
+	binaries []macho.Entry // its Mach-O files, without an owner
 }
 
 // blob is one compressed layer in the cache.
@@ -55,11 +58,14 @@ type blobRecord struct {
 	DiffID digest.Digest `json:"diffId"`
 	Digest digest.Digest `json:"digest"`
 	Size   int64         `json:"size"`
+	// Facts and no verdicts: a layer does not depend on the target's floor.
+	Binaries []macho.Entry `json:"binaries"`
 }
 
 // Build writes the layers that the cache does not hold, several at once, each in
 // one pass. Errors wrap [bundle.ErrMismatch] or [bundle.ErrInvalid] when a wheel
-// or the interpreter is not what the plan read, or are those of the file system.
+// or the interpreter is not what the plan read or a binary breaks a rule of
+// package macho, or are those of the file system.
 // What was built before an error stays in the cache.
 func (p *Plan) Build(ctx context.Context) (*Variant, error) {
 	codecs, err := p.in.codecs()
@@ -103,6 +109,9 @@ func (p *Plan) Build(ctx context.Context) (*Variant, error) {
 	if cerr := commits.Wait(); cerr != nil { // which ended the work too
 		err = cerr
 	}
+	if err == nil {
+		v.Binaries, err = p.lint(v.layers)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -126,12 +135,12 @@ func (b *building) layer(ctx context.Context, l *Layer) (built *builtLayer, comm
 	built = &builtLayer{name: l.Name, blobs: make([]blob, len(b.codecs))}
 	var missing []int
 	for i, c := range b.codecs {
-		found, diffID, ok := cached(dir, c)
-		if !ok || built.diffID != "" && built.diffID != diffID {
+		found, record, ok := cached(dir, c)
+		if !ok || built.diffID != "" && built.diffID != record.DiffID {
 			missing = append(missing, i)
 			continue
 		}
-		built.blobs[i], built.diffID = found, diffID
+		built.blobs[i], built.diffID, built.binaries = found, record.DiffID, record.Binaries
 	}
 	event := bundle.Event{What: "layer " + l.Name, Size: l.Size}
 	if len(missing) == 0 {
@@ -150,7 +159,7 @@ func (b *building) layer(ctx context.Context, l *Layer) (built *builtLayer, comm
 	}
 	return built, func() error {
 		for n, o := range outs {
-			if built.blobs[missing[n]], err = o.commit(built.diffID); err != nil {
+			if built.blobs[missing[n]], err = o.commit(built); err != nil {
 				return errors.Join(err, discard(outs))
 			}
 		}
@@ -177,14 +186,15 @@ func (b *building) compress(ctx context.Context, l *Layer, dir string, missing [
 		outs = append(outs, o)
 		sinks = append(sinks, o.enc)
 	}
-	if err := tarball.Write(ctx, io.MultiWriter(sinks...), l.tarEntries(b.in.Name)); err != nil {
+	sum := new(macho.Summary)
+	if err := tarball.Write(ctx, io.MultiWriter(sinks...), l.tarEntries(b.in.Name, sum)); err != nil {
 		return outs, err
 	}
 	diffID := digest.NewDigest(digest.SHA256, diff)
 	if built.diffID != "" && built.diffID != diffID {
 		return outs, fmt.Errorf("the cache in %s holds %s, this build made %s: remove that directory: %w", dir, built.diffID, diffID, bundle.ErrMismatch)
 	}
-	built.diffID = diffID
+	built.diffID, built.binaries = diffID, append([]macho.Entry{}, sum.Entries()...) // a list, if empty
 	for _, o := range outs {
 		if err := o.enc.Close(); err != nil {
 			return outs, err
@@ -194,12 +204,13 @@ func (b *building) compress(ctx context.Context, l *Layer, dir string, missing [
 	return outs, nil
 }
 
-// tarEntries returns the layer's entries below the payload root.
-func (l *Layer) tarEntries(root string) []tarball.Entry {
+// tarEntries returns the layer's entries below the payload root. What is learnt
+// of binaries while they are read goes into sum.
+func (l *Layer) tarEntries(root string, sum *macho.Summary) []tarball.Entry {
 	entries := make([]tarball.Entry, 0, len(l.files))
 	for _, f := range l.files {
 		entries = append(entries, tarball.Entry{
-			Name: root + "/" + f.Path, Link: f.Target, Executable: f.Mode == bundle.ModeExecutable, Size: f.Size, Open: f.open,
+			Name: root + "/" + f.Path, Link: f.Target, Executable: f.Mode == bundle.ModeExecutable, Size: f.Size, Open: watched(f, sum),
 		})
 	}
 	return entries
@@ -229,7 +240,7 @@ func (b *building) newBlobWriter(dir string, c codec) (*blobWriter, error) {
 
 // commit gives a blob that is complete its name; the record that makes it count
 // comes last.
-func (o *blobWriter) commit(diffID digest.Digest) (blob, error) {
+func (o *blobWriter) commit(built *builtLayer) (blob, error) {
 	size, err := o.file.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return blob{}, err
@@ -245,7 +256,7 @@ func (o *blobWriter) commit(diffID digest.Digest) (blob, error) {
 	if err := os.Rename(o.file.Name(), file); err != nil { // made durable with the record, in the same directory
 		return blob{}, err
 	}
-	r := blobRecord{DiffID: diffID, Digest: digest.NewDigest(digest.SHA256, o.sum), Size: size}
+	r := blobRecord{DiffID: built.diffID, Digest: digest.NewDigest(digest.SHA256, o.sum), Size: size, Binaries: built.binaries}
 	data, err := json.Marshal(r)
 	if err != nil {
 		return blob{}, err

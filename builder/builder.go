@@ -140,8 +140,8 @@ func (in *Input) check() error {
 		in.strip = append(in.strip, newStripPatterns(p)...)
 	}
 	for _, d := range in.Decisions {
-		if d.Kind == DecisionWaive && !slices.Contains(wheel.Rules(), d.Rule) {
-			return fmt.Errorf("waive for %s: rule %q is not among %s: %w", d.Package, d.Rule, strings.Join(wheel.Rules(), ", "), bundle.ErrInvalid)
+		if d.Kind == DecisionWaive && !slices.Contains(Rules(), d.Rule) {
+			return fmt.Errorf("waive for %s: rule %q is not among %s: %w", d.Package, d.Rule, strings.Join(Rules(), ", "), bundle.ErrInvalid)
 		}
 	}
 	in.used = map[bundle.Decision]bool{}
@@ -162,12 +162,12 @@ func (in *Input) decided(kind, pkg string) (found []bundle.Decision) {
 	return found
 }
 
-// noteUnused tells of winners and waivers that nothing needed: a typing error,
-// or a reason that is gone. They are no error, because a recipe may have them
-// for another platform.
-func (in *Input) noteUnused() {
+// noteUnused tells of winners and waivers that nothing needed, among those that
+// which chooses: a typing error, or a reason that is gone. They are no error,
+// because a recipe may have them for another platform.
+func (in *Input) noteUnused(which func(bundle.Decision) bool) {
 	for _, d := range in.Decisions {
-		if in.used[d] || d.Kind != DecisionWinner && d.Kind != DecisionWaive {
+		if in.used[d] || d.Kind != DecisionWinner && d.Kind != DecisionWaive || !which(d) {
 			continue
 		}
 		about := slices.DeleteFunc([]string{d.Package, d.Rule, d.Path}, func(s string) bool { return s == "" })

@@ -14,8 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/cachedir"
 	"github.com/metalpack/metalpack/internal/filelock"
@@ -55,20 +53,20 @@ func sweep(dir string) error {
 }
 
 // cached looks for a blob in the cache. Its size is compared; its bytes are
-// checked by whoever reads them, see [DamagedError].
-func cached(dir string, c codec) (blob, digest.Digest, bool) {
-	var r blobRecord
+// checked by whoever reads them, see [DamagedError]. One whose binaries nobody
+// has looked at does not count.
+func cached(dir string, c codec) (b blob, r blobRecord, ok bool) {
 	data, err := os.ReadFile(filepath.Join(dir, c.label+".json"))
-	if err != nil || bundle.DecodeStrict(data, &r) != nil || bundle.CheckDigest(r.DiffID) != nil || bundle.CheckDigest(r.Digest) != nil {
-		return blob{}, "", false
+	if err != nil || bundle.DecodeStrict(data, &r) != nil || bundle.CheckDigest(r.DiffID) != nil || bundle.CheckDigest(r.Digest) != nil || r.Binaries == nil {
+		return blob{}, r, false
 	}
 	file := filepath.Join(dir, c.label)
 	info, err := os.Stat(file)
 	if err != nil || !info.Mode().IsRegular() || info.Size() != r.Size {
-		return blob{}, "", false
+		return blob{}, r, false
 	}
 	cachedir.Touch(file + ".json")
-	return blob{file, bundle.Descriptor{MediaType: c.mediaType, Digest: r.Digest, Size: r.Size}}, r.DiffID, true
+	return blob{file, bundle.Descriptor{MediaType: c.mediaType, Digest: r.Digest, Size: r.Size}}, r, true
 }
 
 // DamagedError says that something in the cache is not what was written there.

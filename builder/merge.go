@@ -74,6 +74,9 @@ func (w *openWheel) open(ctx context.Context, f *os.File, in *Input) error {
 	}
 	var waived []wheel.Waiver
 	for _, d := range in.decided(DecisionWaive, wheel.Normalize(w.in.Name)) {
+		if isBinaryRule(d.Rule) {
+			continue
+		}
 		waived = append(waived, wheel.Waiver{Rule: d.Rule, Path: d.Path})
 	}
 	w.Wheel, err = wheel.Open(f, size, w.in.File, wheel.Options{Python: in.PythonVersion, Waive: waived, URL: w.in.URL, SHA256: w.in.SHA256})
@@ -145,7 +148,7 @@ func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, e
 			in.Events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: w.File + ": a newer version of the wheel format, read as 1.0"})
 		}
 	}
-	in.noteUnused()
+	in.noteUnused(func(d bundle.Decision) bool { return !isBinaryRule(d.Rule) }) // those are known once the bytes were read
 	if err := rewriteRecords(in, wheels, owners); err != nil {
 		return nil, err
 	}
@@ -192,6 +195,7 @@ func (w openWheel) entry(f wheel.File) plannedFile {
 	return plannedFile{
 		TreeEntry: bundle.TreeEntry{Path: f.Path, Mode: f.Mode, Size: f.Size, SHA256: f.SHA256, Layer: w.layer},
 		owner:     w.File,
+		pkg:       w.Name,
 		open:      f.Open,
 	}
 }

@@ -54,6 +54,7 @@ type Layer struct {
 type plannedFile struct {
 	bundle.TreeEntry
 	owner string // for messages: a wheel's file name, or ownerInterpreter
+	pkg   string // normalised name of the package; "" if it is of none
 	open  func() (io.ReadCloser, error)
 }
 

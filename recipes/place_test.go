@@ -201,7 +201,7 @@ func TestValidateLaunchAndStrip(t *testing.T) {
 		"call of a builtin":  {change("{import: engine}", "{call: 'str(engine.x())'}"), "which module"},
 		"probes of one name": {change("{import: engine}", "{code: a}, {code: b}"), `probes[1]: another probe is named "code" too`},
 		"version name":       {change("{import: engine}", "{import: engine, version: My_Engine}"), "probes[0].version"},
-		"no rule":            {change("{package: a, reason: r}]", "{package: a, reason: r}]\n  waive: [{package: a, rule: pht, reason: r}]"), `wheels.waive[0].rule: "pht": known are pth, pycache, record, startup, stdlib`},
+		"no rule":            {change("{package: a, reason: r}]", "{package: a, reason: r}]\n  waive: [{package: a, rule: pht, reason: r}]"), `wheels.waive[0].rule: "pht": known are arch, malformed, minos, platform, pth, pycache, record, startup, stdlib, unsigned`},
 	} {
 		_, err := recipes.Load(write(t, map[string]string{"recipe.yaml": c.text}))
 		if err == nil || !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), c.want) {

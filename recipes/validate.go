@@ -26,9 +26,11 @@ var (
 // platforms are the platforms an environment can be built for.
 func platforms() []string { return []string{"darwin/arm64", "linux/amd64", "linux/arm64"} }
 
-// rules are those that a package can be let break; package builder/wheel, which
-// knows this one, has them.
-func rules() []string { return []string{"pth", "pycache", "record", "startup", "stdlib"} }
+// rules are those that a package can be let break; package builder, which knows
+// this one, has them.
+func rules() []string {
+	return []string{"arch", "malformed", "minos", "platform", "pth", "pycache", "record", "startup", "stdlib", "unsigned"}
+}
 
 // checker collects what is wrong, each with the path of its field.
 type checker struct {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -115,7 +116,16 @@ func (a *app) buildTarget(ctx context.Context, r *recipes.Recipe, t *targetInput
 	planned := sum.add(plan)
 	a.note("%s %s for %s: %s", r.Name, r.Release, t.target.Platform, planned.text())
 	a.screen.Expect(planned.Layers, planned.Size)
-	return plan.Build(ctx)
+	if v, err = plan.Build(ctx); err != nil {
+		return nil, err
+	}
+	if v.Binaries.Binaries > 0 {
+		sum.Targets[len(sum.Targets)-1].Binaries = v.Binaries
+		if a.screen.Mode() != ui.Quiet {
+			a.note("%s", strings.TrimSuffix(v.Binaries.Text(), "\n"))
+		}
+	}
+	return v, nil
 }
 
 // parseDest reads the -o of a verb.

@@ -8,14 +8,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/metalpack/metalpack/builder/wheel"
+	"github.com/metalpack/metalpack/builder"
 	"github.com/metalpack/metalpack/recipes"
 )
 
-// Package recipes cannot ask package wheel which rules it has.
+// Package recipes cannot ask package builder which rules it has.
 func TestSchemaKnowsTheRules(t *testing.T) {
 	t.Parallel()
-	rules, err := json.Marshal(wheel.Rules())
+	rules, err := json.Marshal(builder.Rules())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/metalpack/metalpack/builder"
+	"github.com/metalpack/metalpack/builder/macho"
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/recipes"
@@ -38,6 +39,8 @@ type builtTarget struct {
 	Size     int64        `json:"size"` // bytes of all files
 	Layers   int          `json:"layers"`
 	Codecs   []builtCodec `json:"codecs"`
+
+	Binaries *macho.Report `json:"binaries"` // null where there are none
 }
 
 // builtCodec is one manifest of a platform.

@@ -12,6 +12,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/sha256"
+	"debug/macho"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -154,13 +155,37 @@ func Interpreter(goos, goarch string, files map[string]string) []byte {
 func executable(goos, goarch string) []byte {
 	b := make([]byte, 64)
 	if goos == "darwin" {
-		binary.LittleEndian.PutUint32(b, 0xfeedfacf)
-		cpu := map[string]uint32{"arm64": 0x0100000c, "amd64": 0x01000007}[goarch]
-		binary.LittleEndian.PutUint32(b[4:], cpu)
-		return b
+		return MachO(goarch, 11, true)
 	}
 	copy(b, "\x7fELF\x02\x01\x01")
 	machine := map[string]uint16{"arm64": 183, "amd64": 62}[goarch]
 	binary.LittleEndian.PutUint16(b[18:], machine)
 	return b
+}
+
+// MachO is an executable for Macs as far as its load commands tell: for a
+// machine, a lowest macOS, and with a signature or without one.
+func MachO(goarch string, macOS uint32, signed bool) []byte {
+	le, be := binary.LittleEndian, binary.BigEndian
+	var b []byte
+	add := func(words ...uint32) {
+		for _, w := range words {
+			b = le.AppendUint32(b, w)
+		}
+	}
+	cpu := map[string]uint32{"arm64": 0x0100000c, "amd64": 0x01000007}[goarch]
+	const header, version, signature, content = 32, 24, 16, 12
+	commands, size := uint32(1), uint32(version)
+	if signed {
+		commands, size = 2, version+signature
+	}
+	add(0xfeedfacf, cpu, 0, uint32(macho.TypeExec), commands, size, 0, 0)
+	add(0x32, version, 1, macOS<<16, macOS<<16, 0) // LC_BUILD_VERSION for macOS
+	if !signed {
+		return b
+	}
+	add(0x1d, signature, header+size, content) // LC_CODE_SIGNATURE
+	b = be.AppendUint32(b, 0xfade0cc0)         // an embedded signature of no parts
+	b = be.AppendUint32(b, content)
+	return be.AppendUint32(b, 0)
 }
