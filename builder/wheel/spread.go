@@ -9,20 +9,13 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
 )
-
-// startup matches what the interpreter obeys at every start, relative to
-// site-packages or to the root. By pybuilddir.txt it takes itself for a build
-// tree and finds its library elsewhere.
-var startup = regexp.MustCompile(`(?i)^((sitecustomize|usercustomize)([./].*)?|(bin/)?(pyvenv\.cfg|pybuilddir\.txt|[^/]*\._pth))$`)
 
 // readMetadata holds METADATA and WHEEL against the file name.
 func (w *Wheel) readMetadata(name, ver string) error {
@@ -288,23 +281,27 @@ func (w *Wheel) checkPlace(p string) (skip bool, err error) {
 // broken returns the rule that a file breaks, or "". p is relative to
 // site-packages or, outside of it, to the root.
 func broken(p string, inSite bool) string {
-	folded := strings.ToLower(p)
+	folded := bundle.CollisionKey(p)
 	switch ext := path.Ext(folded); {
 	case strings.HasPrefix(folded, "__pycache__/"), strings.Contains(folded, "/__pycache__/"), ext == ".pyc", ext == ".pyo":
 		return RulePycache
 	case inSite && ext == ".pth" && !strings.Contains(p, "/"):
 		return RulePth
-	case mayStartUp(p) && startup.MatchString(p):
+	case startsUp(folded):
 		return RuleStartup
 	}
 	return ""
 }
 
-// mayStartUp rules out nearly all paths before startup is matched: by the first
-// letter of its names or, of those that may stand in bin, the last.
-func mayStartUp(p string) bool {
-	first, last := p[0]|0x20, p[len(p)-1]|0x20
-	return first == 's' || first == 'u' || p[0] >= utf8.RuneSelf || last == 'g' || last == 'h'
+// startsUp reports whether the interpreter obeys a file at every start. By
+// pybuilddir.txt it takes itself for a build tree and finds its library elsewhere.
+func startsUp(folded string) bool {
+	top, _, _ := strings.Cut(folded, "/")
+	if module, _, _ := strings.Cut(top, "."); module == "sitecustomize" || module == "usercustomize" {
+		return true
+	}
+	name := strings.TrimPrefix(folded, "bin/")
+	return name == "pyvenv.cfg" || name == "pybuilddir.txt" || strings.HasSuffix(name, "._pth") && !strings.Contains(name, "/")
 }
 
 // shadowed reports whether an entry point's launcher takes the place of a

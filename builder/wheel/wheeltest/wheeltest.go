@@ -16,11 +16,14 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Options changes what [Build] writes. The zero value makes a correct wheel.
@@ -106,9 +109,19 @@ func add(zw *zip.Writer, m Member, store bool) {
 		m.Mode = 0o644
 	}
 	h.SetMode(m.Mode)
-	w, err := zw.CreateHeader(h)
+	var w io.Writer
+	var err error
+	if h.Method == zip.Store { // sizes before the content: some readers take no stored member without
+		h.CRC32, h.UncompressedSize64, h.CompressedSize64 = crc32.ChecksumIEEE([]byte(m.Content)), uint64(len(m.Content)), uint64(len(m.Content))
+		if strings.ContainsFunc(m.Name, func(r rune) bool { return r >= utf8.RuneSelf }) {
+			h.Flags |= 1 << 11 // UTF-8
+		}
+		w, err = zw.CreateRaw(h)
+	} else {
+		w, err = zw.CreateHeader(h)
+	}
 	must(err)
-	_, err = w.Write([]byte(m.Content))
+	_, err = io.WriteString(w, m.Content)
 	must(err)
 }
 
