@@ -33,10 +33,12 @@ func (s *stage) judgeInputs(t *testing.T) {
 	pip.Env = []string{"PYTHONPATH=" + tools}
 	s.output(t, pip)
 	sync := func(house string, args ...string) {
-		s.run(t, uv, append([]string{
+		cmd := exec.CommandContext(t.Context(), uv, append([]string{
 			"pip", "sync", "--quiet", "--offline", "--no-cache", "--no-python-downloads", "--python", python,
 			"--target", filepath.Join(house, "uv"), filepath.Join(house, "pylock.toml"),
 		}, args...)...)
+		cmd.Env = []string{"MACOSX_DEPLOYMENT_TARGET=15.0"} // else uv means macOS 13
+		s.output(t, cmd)
 	}
 	sync(house)
 	for _, installer := range []string{"pip", "uv"} {
@@ -95,7 +97,7 @@ func wheelsIn(t *testing.T, house string) (out []string) {
 	t.Helper()
 	for _, name := range namesIn(t, filepath.Join(house, "wheels")) {
 		parts := strings.Split(name, "-")
-		out = append(out, strings.ToLower(parts[0]+"-"+parts[1]))
+		out = append(out, plainName(parts[0]+"-"+parts[1]))
 	}
 	slices.Sort(out)
 	return out
@@ -106,11 +108,16 @@ func installed(t *testing.T, dir string) (out []string) {
 	t.Helper()
 	for _, name := range namesIn(t, dir) {
 		if name, ok := strings.CutSuffix(name, ".dist-info"); ok {
-			out = append(out, strings.ToLower(name))
+			out = append(out, plainName(name))
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// plainName makes spellings of one name equal.
+func plainName(name string) string {
+	return strings.ToLower(strings.NewReplacer(".", "_", "-", "_").Replace(name))
 }
 
 func namesIn(t *testing.T, dir string) (names []string) {
