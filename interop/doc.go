@@ -19,6 +19,10 @@
 //	openai     the Go and the Python client chat with metalrun serve
 //	reproduce  two builds in unlike surroundings give one digest
 //
+// TestAcceptance, behind make acceptance, has crane, skopeo, umoci and
+// reproduce look at the whole vllm-metal environment of
+// recipes/testdata/vllm-metal-standin.
+//
 // Start it with make interop at the root of the repository. A judge whose
 // program is not there is skipped and says so; INTEROP_REQUIRE_ALL=1 makes
 // that a failure. Everything is written below a temporary directory but for
