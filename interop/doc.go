@@ -25,6 +25,10 @@
 // uv writes with hashes becomes the lock that we resolve, and real git and uv
 // make one wheel of a commit.
 //
+// TestAcceptance, behind make acceptance, has crane, skopeo, umoci and
+// reproduce look at the whole vllm-metal environment of
+// recipes/testdata/vllm-metal-standin.
+//
 // Start it with make interop at the root of the repository. A judge whose
 // program is not there is skipped and says so; INTEROP_REQUIRE_ALL=1 makes
 // that a failure. Everything is written below a temporary directory but for

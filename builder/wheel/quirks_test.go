@@ -52,52 +52,63 @@ func TestQuirks(t *testing.T) {
 		"upper case and dots in the name": {
 			"Zope.Demo_X-1.0-py3-none-any.whl",
 			wheeltest.Build("zope.demo-X", "1.0", map[string]string{"zope.demo_X-1.0.data/headers/a.h": ""}, wheeltest.Options{}),
-			"zope.demo_X-1.0.dist-info", []string{"644 include/python3.12/zope-demo-x/a.h"},
+			"zope.demo_X-1.0.dist-info",
+			[]string{"644 include/python3.12/zope-demo-x/a.h"},
 		},
 		"build tag and several tags": {
 			"demo-1.0-2build-py2.py3-none-macosx_10_9_universal2.macosx_11_0_arm64.whl", good(),
-			"demo-1.0.dist-info", []string{"644 demo.py"},
+			"demo-1.0.dist-info",
+			[]string{"644 demo.py"},
 		},
 		"a local version in the file name alone": {
 			"demo-1.0+cpu-py3-none-any.whl", good(),
-			"demo-1.0.dist-info", []string{"644 demo.py"},
+			"demo-1.0.dist-info",
+			[]string{"644 demo.py"},
 		},
 		"rows that are quoted, begin with ./ and pad their hash, with CR LF": {
 			hostileName, record(func(s string) string {
 				s = strings.Replace(s, "demo.py,", `"./demo.py",`, 1)
 				return strings.ReplaceAll(strings.Replace(s, ",6\n", "=,6\n", 1), "\n", "\r\n")
 			}),
-			"demo-1.0.dist-info", []string{"644 demo.py"},
+			"demo-1.0.dist-info",
+			[]string{"644 demo.py"},
 		},
 		"a name with a comma": {
 			hostileName, build(map[string]string{"a,b.txt": "x"}, wheeltest.Options{Record: func(s string) string { return strings.Replace(s, "a,b.txt,", `"a,b.txt",`, 1) }}),
-			"demo-1.0.dist-info", []string{"644 a,b.txt"},
+			"demo-1.0.dist-info",
+			[]string{"644 a,b.txt"},
 		},
 		"signatures that RECORD does not list": {
 			hostileName, extra(wheeltest.Member{Name: "demo-1.0.dist-info/RECORD.jws", Content: "{}"}, wheeltest.Member{Name: "demo-1.0.dist-info/RECORD.p7s"}),
-			"demo-1.0.dist-info", []string{"644 demo.py"},
+			"demo-1.0.dist-info",
+			[]string{"644 demo.py"},
 		},
 		"licenses and bills of materials": {
 			hostileName, build(map[string]string{"demo-1.0.dist-info/licenses/LICENSE": "MIT", "demo-1.0.dist-info/sboms/a.cdx.json": "{}"}, wheeltest.Options{}),
-			"demo-1.0.dist-info", []string{"644 demo-1.0.dist-info/licenses/LICENSE", "644 demo-1.0.dist-info/sboms/a.cdx.json"},
+			"demo-1.0.dist-info",
+			[]string{"644 demo-1.0.dist-info/licenses/LICENSE", "644 demo-1.0.dist-info/sboms/a.cdx.json"},
 		},
 		"entry points take the places of their scripts": {
 			hostileName, build(map[string]string{
 				"demo-1.0.data/scripts/Run": "", "demo-1.0.data/scripts/Run.EXE": "", "demo-1.0.data/scripts/Run-Script.py": "", "demo-1.0.data/scripts/win.pya": "", "demo-1.0.data/scripts/run.py": "",
 			}, wheeltest.Options{EntryPoints: "[console_scripts]\nRun = a:b\nmlx_lm.generate = a.b:c.d [x,y]\n[gui_scripts]\nwin=a:b\n[Console_Scripts]\nother = a:b\n"}),
-			"demo-1.0.dist-info", []string{"644 demo-1.0.dist-info/entry_points.txt", "755 bin/Run", "755 bin/mlx_lm.generate", "755 bin/run.py", "755 bin/win"},
+			"demo-1.0.dist-info",
+			[]string{"644 demo-1.0.dist-info/entry_points.txt", "755 bin/Run", "755 bin/mlx_lm.generate", "755 bin/run.py", "755 bin/win"},
 		},
 		"any bit of the three makes it executable": {
 			hostileName, build(map[string]string{"a": "", "b": "", "c": ""}, wheeltest.Options{Modes: map[string]fs.FileMode{"a": 0o744, "b": 0o601, "c": 0o666 | fs.ModeSetuid}}),
-			"demo-1.0.dist-info", []string{"644 c", "755 a", "755 b"},
+			"demo-1.0.dist-info",
+			[]string{"644 c", "755 a", "755 b"},
 		},
 		"stored, and directories of their own": {
 			hostileName, extraStored(),
-			"demo-1.0.dist-info", []string{"644 demo/a.py"},
+			"demo-1.0.dist-info",
+			[]string{"644 demo/a.py"},
 		},
 		"ZIP64 end records": {
 			hostileName, end64(good(), func(_, _ []byte) {}),
-			"demo-1.0.dist-info", []string{"644 demo.py"},
+			"demo-1.0.dist-info",
+			[]string{"644 demo.py"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
