@@ -166,7 +166,7 @@ func linkBlob(ctx context.Context, desc bundle.Descriptor, from, path string) (l
 	}
 	temp := filepath.Join(filepath.Dir(path), partialPrefix+rand.Text()[:12])
 	if os.Link(from, temp) != nil {
-		return false, nil // another file system, or one without links
+		return false, nil //nolint:nilerr // another file system, or one without links: it is copied
 	}
 	f, err := os.Open(temp)
 	if err != nil {

@@ -19,6 +19,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -62,7 +63,7 @@ func run(ctx context.Context) (err error) {
 	results := map[string][]sample{}
 	defer func() {
 		if len(results[caseChanged]) > 0 && len(results[casePeer]) > 0 { // also of rounds that an interrupt cut short
-			print(levels, results)
+			table(levels, results)
 		}
 	}()
 	for round := range *rounds {
@@ -108,8 +109,8 @@ func (s *stage) ours(ctx context.Context, level string, again bool, results map[
 	}
 	build := func(name, recipe string) error {
 		out := filepath.Join(dir, "out")
-		took, err := measure(ctx, dir, []*exec.Cmd{exec.CommandContext(ctx, s.program, "build", recipe, "--offline", "--progress", "quiet",
-			"--find-links", s.standins, "--cache", filepath.Join(dir, "cache"), "-o", "oci:"+out+":bench")})
+		took, err := measure(ctx, filepath.Join(dir, "result"), exec.CommandContext(ctx, s.program, "build", recipe, "--offline", "--progress", "quiet",
+			"--find-links", s.standins, "--cache", filepath.Join(dir, "cache"), "-o", "oci:"+out+":bench"))
 		if err != nil {
 			return err
 		}
@@ -137,14 +138,12 @@ func (s *stage) peer(ctx context.Context, results map[string][]sample) (err erro
 		"--only-binary", ":all:", "--python-platform", "aarch64-apple-darwin", "--python-version", "3.12",
 		"--cache-dir", filepath.Join(dir, "uv"), "--target", filepath.Join(dir, "T"), "-r", s.requirements)
 	install.Env = append(os.Environ(), "MACOSX_DEPLOYMENT_TARGET=15.0", "UV_PYTHON_DOWNLOADS=never")
-	took, err := measure(ctx, dir, []*exec.Cmd{install})
+	took, err := measure(ctx, filepath.Join(dir, "log"), install)
 	if err != nil {
 		return err
 	}
 	packed := filepath.Join(dir, "T.tar.gz")
-	pack, err := measure(ctx, dir, []*exec.Cmd{
-		exec.CommandContext(ctx, "tar", "-C", dir, "-cf", "-", "T"), exec.CommandContext(ctx, "gzip", "-6"),
-	}, packed)
+	pack, err := measure(ctx, packed, exec.CommandContext(ctx, "tar", "-C", dir, "-cf", "-", "T"), exec.CommandContext(ctx, "gzip", "-6"))
 	if err != nil {
 		return err
 	}
@@ -162,43 +161,34 @@ func note(results map[string][]sample, name string, s sample) {
 	fmt.Fprintf(os.Stderr, "  %s: %.2f s, %.2f s of processor time, %.0f MB peak, %.1f MB\n", name, s.wall.Seconds(), s.cpu.Seconds(), float64(s.rss)/1000, float64(s.bytes)/1e6)
 }
 
-// measure runs commands as a pipe, whose end goes to the file output, if one is
-// named.
-func measure(ctx context.Context, dir string, pipe []*exec.Cmd, output ...string) (sample, error) {
-	log, err := os.Create(filepath.Join(dir, "log"))
+// measure runs commands as a pipe, whose end goes to the file output.
+func measure(ctx context.Context, output string, pipe ...*exec.Cmd) (took sample, err error) {
+	out, err := os.Create(output)
 	if err != nil {
-		return sample{}, err
+		return took, err
 	}
-	defer log.Close()
-	last := pipe[len(pipe)-1]
-	last.Stdout = log
-	for _, name := range output {
-		f, err := os.Create(name)
-		if err != nil {
-			return sample{}, err
-		}
-		defer f.Close()
-		last.Stdout = f
-	}
-	for i, cmd := range pipe {
-		cmd.Stderr = log
-		if i > 0 {
-			if cmd.Stdin, err = pipe[i-1].StdoutPipe(); err != nil {
-				return sample{}, err
+	defer func() { err = errors.Join(err, out.Close()) }()
+	var said bytes.Buffer
+	var before *exec.Cmd
+	for _, cmd := range pipe {
+		if before != nil {
+			if cmd.Stdin, err = before.StdoutPipe(); err != nil {
+				return took, err
 			}
 		}
+		before = cmd
 	}
+	before.Stdout = out
+	pipe[0].Stderr = &said
 	start := time.Now()
 	for _, cmd := range pipe {
 		if err := cmd.Start(); err != nil {
-			return sample{}, err
+			return took, err
 		}
 	}
-	var took sample
-	for _, cmd := range slices.Backward(pipe) { // who reads ends last and is waited for first
+	for _, cmd := range slices.Backward(pipe) { // Wait closes the pipe that the next one reads
 		if err := cmd.Wait(); err != nil {
-			said, _ := os.ReadFile(log.Name())
-			return sample{}, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), errors.Join(err, context.Cause(ctx)), said)
+			return took, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), errors.Join(err, context.Cause(ctx)), said.String())
 		}
 		took.cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
@@ -209,8 +199,8 @@ func measure(ctx context.Context, dir string, pipe []*exec.Cmd, output ...string
 	return took, nil
 }
 
-// print writes the medians as a Markdown table.
-func print(levels []string, results map[string][]sample) {
+// table prints the medians in Markdown.
+func table(levels []string, results map[string][]sample) {
 	peer := results[casePeer]
 	fmt.Println("| case | wall s | cpu s | times as fast, wall | cpu | peak MB | MB written | of the peer's |")
 	fmt.Println("|---|---|---|---|---|---|---|---|")
