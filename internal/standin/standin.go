@@ -65,7 +65,7 @@ func Write(dir string) error {
 		return err
 	}
 	for _, w := range Wheels() {
-		if err := os.WriteFile(filepath.Join(dir, w.File), w.Data, 0o644); err != nil { //nolint:gosec // as any downloaded wheel
+		if err := os.WriteFile(filepath.Join(dir, w.File), w.Data, 0o644); err != nil {
 			return err
 		}
 	}
