@@ -77,6 +77,10 @@ func (s *stream) Read(p []byte) (int, error) {
 		if errors.Is(err, io.EOF) && s.offset < s.Size {
 			err = io.ErrUnexpectedEOF
 		}
+		if s.offset > s.Size {
+			s.err = s.Fail(fmt.Errorf("the server sends more than %d bytes: %w", s.Size, bundle.ErrMismatch))
+			return 0, s.err
+		}
 		if s.offset-s.mark >= progressMade {
 			s.mark, s.attempt = s.offset, 0
 		}
