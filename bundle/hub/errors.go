@@ -65,12 +65,13 @@ func (s *said) Error() string { return s.text }
 func (s *said) Unwrap() error { return s.class }
 
 // hopError is a failure on the way to one of the hosts that a request visits.
+// It does not show the address, which may be signed.
 type hopError struct {
 	host string
 	err  error
 }
 
-func (e *hopError) Error() string { return e.host + ": " + e.err.Error() }
+func (e *hopError) Error() string { return e.host + ": " + httpstream.RootCause(e.err).Error() }
 func (e *hopError) Unwrap() error { return e.err }
 
 // fail puts the subject on an error. A done context wins over its

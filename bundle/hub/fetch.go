@@ -34,7 +34,7 @@ func (s *session) follow(ctx context.Context, address string, j journey) (*https
 	for hop := 1; ; hop++ {
 		body, err := httpstream.Get(ctx, j.via, at.String(), j.header, s.stall)
 		if err != nil {
-			return nil, &hopError{at.Host, httpstream.RootCause(err)}
+			return nil, &hopError{at.Host, err}
 		}
 		if j.meet != nil && s.isHome(at) && body.Response.StatusCode < http.StatusBadRequest {
 			if err := j.meet(body.Response); err != nil {
