@@ -185,7 +185,6 @@ func TestWrongDigest(t *testing.T) {
 func TestMoved(t *testing.T) {
 	t.Parallel()
 	h, _, _ := open(t)
-	h.Handle("/old/name/", nil)
 	h.Handle("/api/models/old/name/", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, strings.Replace(r.URL.Path, "old/name", name, 1), http.StatusTemporaryRedirect)
 	})

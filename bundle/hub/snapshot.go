@@ -73,14 +73,14 @@ func locate(dir string) (home, commit string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	dir, err = filepath.EvalSymlinks(dir) // the directory itself may be a link
+	home, err = filepath.EvalSymlinks(dir) // the directory itself may be a link
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", "", fmt.Errorf("directory %s: %w", dir, bundle.ErrNotFound)
 	case err != nil:
 		return "", "", err
 	}
-	home = dir
+	dir = home
 	if snapshots := filepath.Dir(dir); filepath.Base(snapshots) == "snapshots" && isCommit.MatchString(filepath.Base(dir)) {
 		home, commit = filepath.Dir(snapshots), filepath.Base(dir)
 	}
@@ -129,8 +129,11 @@ func (s *Snapshot) at(p string) string { return path.Join("snapshots", s.commit,
 
 // list reads the tree.
 func (s *Snapshot) list() error {
-	if _, err := s.root.Stat(s.at("")); errors.Is(err, fs.ErrNotExist) {
+	switch _, err := s.root.Stat(s.at("")); {
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the cache does not hold this commit: %w", bundle.ErrNotFound)
+	case err != nil:
+		return refusedLink(err)
 	}
 	err := fs.WalkDir(s.root.FS(), s.at(""), func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -162,7 +165,7 @@ func (s *Snapshot) stat(p string) (File, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return File{}, fmt.Errorf("its link leads to nothing: the download is not complete: %w", bundle.ErrNotFound)
 	case err != nil:
-		return File{}, fmt.Errorf("%w: %w", err, bundle.ErrInvalid) // a link that leads out, above all
+		return File{}, refusedLink(err)
 	case !info.Mode().IsRegular():
 		return File{}, fmt.Errorf("not a file: %w", bundle.ErrInvalid)
 	}
@@ -180,6 +183,15 @@ func (s *Snapshot) stat(p string) (File, error) {
 		}
 	}
 	return f, nil
+}
+
+// refusedLink is the error of a path that cannot be followed: it leads out of
+// the directory, or round in circles, unless we may not read it.
+func refusedLink(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, bundle.ErrInvalid)
 }
 
 // Close releases the directory.
