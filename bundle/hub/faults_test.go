@@ -73,7 +73,7 @@ func TestFaults(t *testing.T) {
 			if err == nil && string(got) != string(weights[test.offset:]) {
 				t.Errorf("%d bytes", len(got))
 			}
-			if all := fmt.Sprint(err) + rec.text(); strings.Contains(all, "hf_") || strings.Contains(all, "ignature=") {
+			if all := fmt.Sprint(err) + rec.String(); strings.Contains(all, "hf_") || strings.Contains(all, "ignature=") {
 				t.Errorf("a secret in %s", all)
 			}
 			for i, want := range test.ranges {
@@ -112,8 +112,8 @@ func TestStall(t *testing.T) {
 	if err != nil || string(got) != string(weights) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	if !strings.Contains(rec.text(), "stalled") || !strings.Contains(rec.text(), digest.FromBytes(weights).String()) {
-		t.Errorf("events %s", rec.text())
+	if !strings.Contains(rec.String(), "stalled") || !strings.Contains(rec.String(), digest.FromBytes(weights).String()) {
+		t.Errorf("events %s", rec.String())
 	}
 }
 
@@ -121,7 +121,7 @@ func TestStall(t *testing.T) {
 // that verifies.
 func TestChanged(t *testing.T) {
 	t.Parallel()
-	other := noise(600_000)
+	other := regtest.Noise(600_000)
 	other[7]++
 	tests := map[string]struct {
 		do   func(t *testing.T, h *hubtest.Hub)
@@ -190,8 +190,8 @@ func TestMoved(t *testing.T) {
 	})
 	c, rec := client(h, "")
 	r, err := c.Open(t.Context(), hub.Reference{Repo: "old/name"})
-	if err != nil || r.Name() != name || !strings.Contains(rec.text(), "now called "+name) {
-		t.Fatalf("%v, %s", err, rec.text())
+	if err != nil || r.Name() != name || !strings.Contains(rec.String(), "now called "+name) {
+		t.Fatalf("%v, %s", err, rec.String())
 	}
 	if _, err := r.Files(t.Context()); err != nil {
 		t.Fatal(err)

@@ -6,16 +6,15 @@ package hub_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/hub"
@@ -28,51 +27,13 @@ const (
 	token = "hf_secret"
 )
 
-// recorder collects events and waits without waiting.
-type recorder struct {
-	mu     sync.Mutex
-	events []bundle.Event
-	waits  []time.Duration
-}
-
-func (r *recorder) emit(e bundle.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-}
-
-func (r *recorder) wait(ctx context.Context, d time.Duration) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.waits = append(r.waits, d)
-	return ctx.Err()
-}
-
-// text is all that a user could see of the events.
-func (r *recorder) text() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return fmt.Sprintf("%+v", r.events)
-}
-
 // client waits for nothing.
-func client(h *hubtest.Hub, token string) (*hub.Client, *recorder) {
-	rec := &recorder{}
-	return &hub.Client{Endpoint: h.Endpoint, Token: token, Events: rec.emit, Wait: rec.wait}, rec
+func client(h *hubtest.Hub, token string) (*hub.Client, *regtest.Recorder) {
+	rec := &regtest.Recorder{}
+	return &hub.Client{Endpoint: h.Endpoint, Token: token, Events: rec.Emit, Wait: rec.Wait}, rec
 }
 
-// noise is data that no other offset resembles.
-func noise(n int) []byte {
-	b := make([]byte, n)
-	x := uint32(1)
-	for i := range b {
-		x = x*1664525 + 1013904223
-		b[i] = byte(x >> 24)
-	}
-	return b
-}
-
-var weights = noise(600_000)
+var weights = regtest.Noise(600_000)
 
 // tiny is a model with files of both kinds.
 func tiny() hubtest.Repo {
@@ -86,7 +47,7 @@ func tiny() hubtest.Repo {
 }
 
 // open publishes tiny and opens it.
-func open(t *testing.T) (*hubtest.Hub, *hub.Repo, *recorder) {
+func open(t *testing.T) (*hubtest.Hub, *hub.Repo, *regtest.Recorder) {
 	t.Helper()
 	h := hubtest.New(t)
 	h.Add(t, tiny())
@@ -188,8 +149,30 @@ func TestContent(t *testing.T) {
 			t.Errorf("%s without the token", q.Path)
 		}
 	}
-	if len(rec.events) != 0 {
-		t.Errorf("events %s", rec.text())
+	if len(rec.Events) != 0 {
+		t.Errorf("events %s", rec.String())
+	}
+}
+
+// TestParallel: one Repo, many readers.
+func TestParallel(t *testing.T) {
+	t.Parallel()
+	h := hubtest.New(t)
+	h.Add(t, tiny())
+	c, _ := client(h, "")
+	r, err := c.Open(t.Context(), hub.Reference{Repo: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g errgroup.Group
+	for range 8 {
+		g.Go(func() error {
+			_, err := r.ReadSmall(t.Context(), "model.safetensors", 0)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil || len(h.API.Requests("", "/tree/")) != 1 {
+		t.Errorf("%d lists, %v", len(h.API.Requests("", "/tree/")), err)
 	}
 }
 
@@ -275,11 +258,11 @@ func TestRefusals(t *testing.T) {
 			if !ok || !strings.Contains(e.Hint(), test.hint) {
 				t.Errorf("hint %q", e.Hint())
 			}
-			if all := err.Error() + e.Hint() + rec.text(); strings.Contains(all, "hf_") {
+			if all := err.Error() + e.Hint() + rec.String(); strings.Contains(all, "hf_") {
 				t.Errorf("a token in %s", all)
 			}
-			if test.fault == &limit && (len(rec.waits) != 5 || rec.waits[0] != 7*time.Second) {
-				t.Errorf("waits %v", rec.waits)
+			if test.fault == &limit && (len(rec.Waits) != 5 || rec.Waits[0] != 7*time.Second) {
+				t.Errorf("waits %v", rec.Waits)
 			}
 		})
 	}
