@@ -169,7 +169,7 @@ func license(ids, names []string) string {
 
 // spdx spells a licence as SPDX does, or makes a name for it.
 func spdx(id string) string {
-	for _, s := range strings.Fields(spdxNames) {
+	for s := range strings.FieldsSeq(spdxNames) {
 		if strings.EqualFold(s, id) {
 			return s
 		}

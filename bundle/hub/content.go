@@ -148,7 +148,7 @@ func readSmall(f File, limit int64, open func() (io.ReadCloser, error)) (_ []byt
 // gitID is the name that git gives to a file of this content.
 func gitID(data []byte) string {
 	h := sha1.New() //nolint:gosec // git's choice
-	fmt.Fprintf(h, "blob %d\x00", len(data))
+	h.Write(fmt.Appendf(nil, "blob %d\x00", len(data)))
 	h.Write(data)
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -38,7 +38,12 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Hint says what to do; "" if the sentinel says it all.
-func (e *Error) Hint() string { return e.hint }
+func (e *Error) Hint() string {
+	if s, ok := errors.AsType[*said](e.Err); ok {
+		return s.hint
+	}
+	return e.hint
+}
 
 // subject is what an error is about.
 type subject struct{ repo, revision, file string }
@@ -59,6 +64,7 @@ func (s subject) String() string {
 type said struct {
 	text  string
 	class error
+	hint  string
 }
 
 func (s *said) Error() string { return s.text }
@@ -85,12 +91,11 @@ func (s *session) fail(ctx context.Context, about subject, err error) error {
 	}
 	e := &Error{Repo: about.repo, Revision: about.revision, File: about.file, Err: err}
 	if r, ok := errors.AsType[*refusal](err); ok {
-		e.Err, e.hint = r.explain(about, s)
+		e.Err = r.explain(about, s)
 		return e
 	}
 	if errors.Is(err, errExpired) {
-		e.Err = &said{"the storage behind the hub refuses the address that the hub has just signed", bundle.ErrUnavailable}
-		e.hint = "check the clock of this machine, or try again later"
+		e.Err = &said{"the storage behind the hub refuses the address that the hub has just signed", bundle.ErrUnavailable, "check the clock of this machine, or try again later"}
 		return e
 	}
 	if httpstream.Classified(err) {
@@ -132,50 +137,48 @@ func (r *refusal) Error() string {
 	return text
 }
 
-// badToken is how the hub says that it does not know the token itself.
-const badToken = "Invalid credentials in Authorization header"
+// unknownToken is how the hub says that it does not know the token itself.
+const unknownToken = "Invalid credentials in Authorization header"
 
 // explain turns the refusal into a sentinel and a hint.
-func (r *refusal) explain(about subject, s *session) (err error, hint string) {
+func (r *refusal) explain(about subject, s *session) error {
 	page := s.base + "/" + about.repo
-	say := func(class error, format string, args ...any) error {
-		return &said{fmt.Sprintf(format, args...) + " (" + r.Error() + ")", class}
-	}
+	say := func(class error, text, hint string) error { return &said{text + " (" + r.Error() + ")", class, hint} }
 	switch {
 	case r.code == "GatedRepo" && s.token == "":
-		return say(bundle.ErrUnauthorized, "the model is gated"), "accept its licence at " + page + " and set HF_TOKEN to a token of that account"
+		return say(bundle.ErrUnauthorized, "the model is gated", "accept its licence at "+page+" and set HF_TOKEN to a token of that account")
 	case r.code == "GatedRepo":
-		return say(bundle.ErrUnauthorized, "the model is gated, and the token's account has no access"), "accept its licence at " + page + " with the account of HF_TOKEN"
+		return say(bundle.ErrUnauthorized, "the model is gated, and the token's account has no access", "accept its licence at "+page+" with the account of HF_TOKEN")
 	case r.code == "RevisionNotFound":
-		return say(bundle.ErrNotFound, "no such revision"), "see " + page + "/tree/main for its branches and tags"
+		return say(bundle.ErrNotFound, "no such revision", "see "+page+"/tree/main for its branches and tags")
 	case r.code == "EntryNotFound", r.code == "" && r.status == http.StatusNotFound && about.file != "":
-		return say(bundle.ErrNotFound, "no such file in this revision"), ""
+		return say(bundle.ErrNotFound, "no such file in this revision", "")
 	case r.code == "DisabledRepo":
 		return disabled()
-	case r.message == badToken, r.status == http.StatusUnauthorized && r.code == "" && s.token != "":
-		return say(bundle.ErrUnauthorized, "the hub does not accept the token"), "set HF_TOKEN to a valid token, or unset it for a public model"
-	case r.code == "RepoNotFound", r.status == http.StatusUnauthorized, r.status == http.StatusNotFound:
-		return r.missing(say, s)
-	case r.status == http.StatusForbidden:
-		return say(bundle.ErrUnauthorized, "no access"), "set HF_TOKEN to a token whose account may read " + page
-	case r.status == http.StatusTooManyRequests:
-		return say(bundle.ErrUnavailable, "too many requests"), "try again in some minutes; with HF_TOKEN set the hub allows more"
-	case r.status >= http.StatusInternalServerError:
-		return say(bundle.ErrUnavailable, "the hub cannot serve now"), "try again later"
+	case r.message == unknownToken, r.status == http.StatusUnauthorized && r.code == "" && s.token != "":
+		return say(bundle.ErrUnauthorized, "the hub does not accept the token", "set HF_TOKEN to a valid token, or unset it for a public model")
+	case r.code != "RepoNotFound" && r.status != http.StatusUnauthorized && r.status != http.StatusNotFound:
+		return r.other(say, page)
+	case s.token == "": // the hub does not tell a missing model from a private one
+		return say(bundle.ErrNotFound, "no such model, or it is private", "check the name; for a private model set HF_TOKEN")
 	}
-	return fmt.Errorf("%w: %w", r, bundle.ErrInvalid), "is HF_ENDPOINT the address of a hub?"
+	return say(bundle.ErrNotFound, "no such model, or it is hidden from the token's account", "check the name and the account of HF_TOKEN")
 }
 
-// missing explains that the hub does not tell a missing repository from a
-// private one.
-func (r *refusal) missing(say func(error, string, ...any) error, s *session) (err error, hint string) {
-	if s.token == "" {
-		return say(bundle.ErrNotFound, "no such model, or it is private"), "check the name; for a private model set HF_TOKEN"
+// other explains a refusal that is not about one model.
+func (r *refusal) other(say func(class error, text, hint string) error, page string) error {
+	switch {
+	case r.status == http.StatusForbidden:
+		return say(bundle.ErrUnauthorized, "no access", "set HF_TOKEN to a token whose account may read "+page)
+	case r.status == http.StatusTooManyRequests:
+		return say(bundle.ErrUnavailable, "too many requests", "try again in some minutes; with HF_TOKEN set the hub allows more")
+	case r.status >= http.StatusInternalServerError:
+		return say(bundle.ErrUnavailable, "the hub cannot serve now", "try again later")
 	}
-	return say(bundle.ErrNotFound, "no such model, or it is hidden from the token's account"), "check the name and the account of HF_TOKEN"
+	return say(bundle.ErrInvalid, "no answer of a hub", "is HF_ENDPOINT the address of a hub?")
 }
 
 // disabled is the answer for a model that the hub has taken down.
-func disabled() (err error, hint string) {
-	return &said{"the hub has disabled this model", bundle.ErrUnavailable}, "its page says why; another copy of the model may be available"
+func disabled() error {
+	return &said{"the hub has disabled this model", bundle.ErrUnavailable, "its page says why; another copy of the model may be available"}
 }

@@ -99,7 +99,7 @@ func TestStall(t *testing.T) {
 		}
 		w.Header().Set("Content-Length", strconv.Itoa(len(weights)))
 		_, _ = w.Write(weights[:1000])
-		w.(http.Flusher).Flush()
+		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})
 	c, rec := client(h, "")
@@ -123,16 +123,20 @@ func TestChanged(t *testing.T) {
 	t.Parallel()
 	other := regtest.Noise(600_000)
 	other[7]++
+	change := func(path string, data []byte) func(*testing.T, *hubtest.Hub) {
+		return func(t *testing.T, h *hubtest.Hub) {
+			t.Helper()
+			h.Change(t, name, path, data)
+		}
+	}
 	tests := map[string]struct {
 		do   func(t *testing.T, h *hubtest.Hub)
 		path string
 		text string
 	}{
-		"weights":         {func(t *testing.T, h *hubtest.Hub) { h.Change(t, name, "model.safetensors", other) }, "model.safetensors", "sha256"},
-		"weights, longer": {func(t *testing.T, h *hubtest.Hub) { h.Change(t, name, "model.safetensors", append(other, 1)) }, "model.safetensors", "size"},
-		"small": {func(t *testing.T, h *hubtest.Hub) {
-			h.Change(t, name, "config.json", []byte("{\"model_type\": \"other\"}"))
-		}, "config.json", "git id"},
+		"weights":         {change("model.safetensors", other), "model.safetensors", "sha256"},
+		"weights, longer": {change("model.safetensors", append(other, 1)), "model.safetensors", "size"},
+		"small":           {change("config.json", []byte("{\"model_type\": \"other\"}")), "config.json", "git id"},
 		"small, its bytes alone": {func(_ *testing.T, h *hubtest.Hub) {
 			h.API.Add(regtest.Fault{Path: "config.json", CorruptAt: 5})
 		}, "config.json", "git id"},
@@ -145,7 +149,7 @@ func TestChanged(t *testing.T) {
 			commit := h.API.Requests("", "/tree/")[0].Path[len("/api/models/"+name+"/tree/"):]
 			h.Handle("/"+name+"/resolve/", func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("X-Repo-Commit", commit)
-				w.(http.Flusher).Flush() // no length
+				_ = http.NewResponseController(w).Flush() // no length
 				_, _ = w.Write(make([]byte, 100))
 			})
 		}, "config.json", "more than 23 bytes"},

@@ -5,6 +5,7 @@ package hub_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,15 +124,16 @@ func TestParseCard(t *testing.T) {
 			t.Errorf("%s: %v %s", what, err, diff)
 		}
 	}
-	bomb := "---\na: &a [x,x,x,x,x,x,x,x,x]\n"
+	var bomb strings.Builder
+	bomb.WriteString("---\na: &a [x,x,x,x,x,x,x,x,x]\n")
 	for c := 'b'; c < 'k'; c++ {
-		p := string(c - 1)
-		bomb += string(c) + ": &" + string(c) + " [" + strings.Repeat("*"+p+",", 9) + "]\n"
+		fmt.Fprintf(&bomb, "%c: &%c [%s]\n", c, c, strings.Repeat("*"+string(c-1)+",", 9))
 	}
+	bomb.WriteString("license: *j\n---\n")
 	for what, readme := range map[string]string{
 		"no YAML":  "---\nlicense: [mit\n---\n",
 		"too long": "---\n" + strings.Repeat("a: b\n", 20_000) + "---\n",
-		"bomb":     bomb + "license: *j\n---\n",
+		"bomb":     bomb.String(),
 	} {
 		if got, err := hub.ParseCard([]byte(readme)); !errors.Is(err, bundle.ErrInvalid) {
 			t.Errorf("%s: %v, %v", what, got.License[:min(20, len(got.License))], err)

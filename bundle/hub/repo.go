@@ -79,9 +79,7 @@ func (c *Client) Open(ctx context.Context, ref Reference) (*Repo, error) {
 		return nil, s.fail(ctx, about, fmt.Errorf("the hub's answer: %w", err))
 	}
 	if info.Disabled {
-		e := &Error{Repo: ref.Repo, Revision: ref.Revision}
-		e.Err, e.hint = disabled()
-		return nil, e
+		return nil, s.fail(ctx, about, disabled())
 	}
 	if info.ID == "" {
 		info.ID = ref.Repo
@@ -183,7 +181,7 @@ func (r *Repo) file(ctx context.Context, path string) (File, error) {
 	}
 	f, ok := find(files, path)
 	if !ok {
-		return File{}, &Error{Repo: r.name, Revision: r.commit, File: path, Err: &said{"no such file in this revision", bundle.ErrNotFound}}
+		return File{}, &Error{Repo: r.name, Revision: r.commit, File: path, Err: &said{"no such file in this revision", bundle.ErrNotFound, ""}}
 	}
 	return f, nil
 }

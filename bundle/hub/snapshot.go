@@ -20,7 +20,7 @@ import (
 	"github.com/metalpack/metalpack/internal/ctxio"
 )
 
-// ErrNoSnapshot: a directory does not lie in a hub's cache. It wraps
+// ErrNoSnapshot says that a directory does not lie in a hub's cache. It wraps
 // [bundle.ErrInvalid].
 var ErrNoSnapshot = fmt.Errorf("not in a Hugging Face cache: %w", bundle.ErrInvalid)
 

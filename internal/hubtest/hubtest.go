@@ -106,10 +106,10 @@ func (h *Hub) Handle(prefix string, handler http.HandlerFunc) {
 func (h *Hub) Add(tb testing.TB, r Repo) string {
 	tb.Helper()
 	sum := sha1.New() //nolint:gosec // as git does
-	var files []*file
+	files := make([]*file, 0, len(r.Files))
 	for _, f := range r.Files {
 		x := newFile(tb, f)
-		fmt.Fprintf(sum, "%s %s\n", x.Path, x.id)
+		sum.Write(fmt.Appendf(nil, "%s %s\n", x.Path, x.id))
 		files = append(files, x)
 	}
 	commit := hex.EncodeToString(sum.Sum(nil))
@@ -152,7 +152,7 @@ func newFile(tb testing.TB, f File) *file {
 	sum := sha256.New()
 	if !f.LFS {
 		sum = sha1.New() //nolint:gosec // git's choice
-		fmt.Fprintf(sum, "blob %d\x00", f.Content.Size())
+		sum.Write(fmt.Appendf(nil, "blob %d\x00", f.Content.Size()))
 	}
 	if _, err := io.Copy(sum, io.NewSectionReader(f.Content, 0, f.Content.Size())); err != nil {
 		tb.Fatal(err)
