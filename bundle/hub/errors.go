@@ -138,7 +138,7 @@ func (r *refusal) Error() string {
 }
 
 // unknownToken is how the hub says that it does not know the token itself.
-const unknownToken = "Invalid credentials in Authorization header"
+const unknownToken = "Invalid credentials in Authorization header" //nolint:gosec // G101: the hub's words about a token, no token
 
 // explain turns the refusal into a sentinel and a hint.
 func (r *refusal) explain(about subject, s *session) error {

@@ -122,53 +122,46 @@ func TestSnapshotRefuses(t *testing.T) {
 	t.Parallel()
 	outside := filepath.Join(t.TempDir(), "secret.json")
 	put(t, outside, "secret")
-	at := func(home, p string) string { return filepath.Join(home, "snapshots", cachedCommit, p) }
+	const at = "snapshots/" + cachedCommit
 	tests := map[string]struct {
-		spoil func(t *testing.T, home string) string // returns what is opened
-		want  error
-		text  string
+		remove string            // below the model's directory, as all paths here
+		files  map[string]string // content
+		links  map[string]string // target
+		open   string
+		want   error
+		text   string
 	}{
-		"absolute link": {func(t *testing.T, home string) string { link(t, outside, at(home, "a.json")); return home }, bundle.ErrInvalid, "a.json"},
-		"link out": {func(t *testing.T, home string) string {
-			put(t, filepath.Join(home, "../blobs/x"), "secret")
-			link(t, "../../../blobs/x", at(home, "a.json"))
-			return home
-		}, bundle.ErrInvalid, "a.json"},
-		"chain of links out": {func(t *testing.T, home string) string {
-			link(t, outside, filepath.Join(home, "blobs/x"))
-			link(t, "../../blobs/x", at(home, "a.json"))
-			return home
-		}, bundle.ErrInvalid, "a.json"},
-		"link to a directory": {func(t *testing.T, home string) string { link(t, "../../blobs", at(home, "dir")); return home }, bundle.ErrInvalid, "not a file"},
-		"loop":                {func(t *testing.T, home string) string { link(t, "a.json", at(home, "a.json")); return home }, bundle.ErrInvalid, "a.json"},
-		"half a download":     {func(t *testing.T, home string) string { link(t, "../../blobs/none", at(home, "a.json")); return home }, bundle.ErrNotFound, "not complete"},
-		"bad name":            {func(t *testing.T, home string) string { put(t, at(home, "a:b.json"), "x"); return home }, bundle.ErrInvalid, "colon"},
-		"bad ref": {func(t *testing.T, home string) string {
-			put(t, filepath.Join(home, "refs/main"), "../../x")
-			return home
-		}, bundle.ErrInvalid, "no commit"},
-		"ref elsewhere": {func(t *testing.T, home string) string {
-			put(t, filepath.Join(home, "refs/main"), strings.Repeat("f", 40))
-			return home
-		}, bundle.ErrNotFound, "does not hold"},
-		"no ref": {func(t *testing.T, home string) string { os.RemoveAll(filepath.Join(home, "refs")); return home }, bundle.ErrNotFound, "snapshots"},
-		"snapshot is a link": {func(t *testing.T, home string) string {
-			os.RemoveAll(at(home, ""))
-			link(t, filepath.Dir(outside), at(home, ""))
-			return home
-		}, bundle.ErrInvalid, cachedCommit},
-		"another directory": {func(t *testing.T, _ string) string { return t.TempDir() }, hub.ErrNoSnapshot, ""},
-		"data set": {func(t *testing.T, home string) string {
-			other := filepath.Join(filepath.Dir(home), "datasets--org--name")
-			put(t, filepath.Join(other, "refs/main"), cachedCommit)
-			return other
-		}, hub.ErrNoSnapshot, ""},
-		"missing": {func(_ *testing.T, home string) string { return home + "x" }, bundle.ErrNotFound, "namex"},
+		"absolute link":       {links: map[string]string{at + "/a.json": outside}, want: bundle.ErrInvalid, text: "a.json"},
+		"link out":            {files: map[string]string{"../blobs/x": "secret"}, links: map[string]string{at + "/a.json": "../../../blobs/x"}, want: bundle.ErrInvalid, text: "a.json"},
+		"chain of links out":  {links: map[string]string{"blobs/x": outside, at + "/a.json": "../../blobs/x"}, want: bundle.ErrInvalid, text: "a.json"},
+		"link to a directory": {links: map[string]string{at + "/dir": "../../blobs"}, want: bundle.ErrInvalid, text: "not a file"},
+		"loop":                {links: map[string]string{at + "/a.json": "a.json"}, want: bundle.ErrInvalid, text: "a.json"},
+		"half a download":     {links: map[string]string{at + "/a.json": "../../blobs/none"}, want: bundle.ErrNotFound, text: "not complete"},
+		"snapshot is a link":  {remove: at, links: map[string]string{at: filepath.Dir(outside)}, want: bundle.ErrInvalid, text: cachedCommit},
+		"bad name":            {files: map[string]string{at + "/a:b.json": "x"}, want: bundle.ErrInvalid, text: "colon"},
+		"bad ref":             {files: map[string]string{"refs/main": "../../x"}, want: bundle.ErrInvalid, text: "no commit"},
+		"ref elsewhere":       {files: map[string]string{"refs/main": strings.Repeat("f", 40)}, want: bundle.ErrNotFound, text: "does not hold"},
+		"no ref":              {remove: "refs", want: bundle.ErrNotFound, text: "snapshots"},
+		"another directory":   {open: "..", want: hub.ErrNoSnapshot},
+		"data set":            {files: map[string]string{"../datasets--org--name/refs/main": cachedCommit}, open: "../datasets--org--name", want: hub.ErrNoSnapshot},
+		"missing":             {open: "../models--org--namex", want: bundle.ErrNotFound, text: "namex"},
 	}
 	for what, test := range tests {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			s, err := hub.OpenSnapshot(test.spoil(t, cached(t)))
+			home := cached(t)
+			if test.remove != "" {
+				if err := os.RemoveAll(filepath.Join(home, test.remove)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for p, data := range test.files {
+				put(t, filepath.Join(home, p), data)
+			}
+			for p, target := range test.links {
+				link(t, target, filepath.Join(home, p))
+			}
+			s, err := hub.OpenSnapshot(filepath.Join(home, test.open))
 			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("%v, got %v, want %q", s, err, test.text)
 			}
