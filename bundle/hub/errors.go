@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/httpstream"
@@ -91,6 +92,9 @@ func (s *session) fail(ctx context.Context, about subject, err error) error {
 	}
 	e := &Error{Repo: about.repo, Revision: about.revision, File: about.file, Err: err}
 	if r, ok := errors.AsType[*refusal](err); ok {
+		if s.token != "" { // whoever answers may repeat what it was sent
+			r.message = strings.ReplaceAll(r.message, s.token, "…")
+		}
 		e.Err = r.explain(about, s)
 		return e
 	}

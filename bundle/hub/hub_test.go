@@ -226,6 +226,7 @@ func TestRefusals(t *testing.T) {
 		"server error":       {repo: name, fault: &regtest.Fault{Status: http.StatusBadGateway}, want: bundle.ErrUnavailable, text: "answered 502", hint: "later"},
 		"not a hub":          {repo: name, fault: &regtest.Fault{Status: http.StatusTeapot}, want: bundle.ErrInvalid, text: "answered 418", hint: "HF_ENDPOINT"},
 		"forbidden":          {repo: name, fault: &regtest.Fault{Status: http.StatusForbidden}, want: bundle.ErrUnauthorized, text: "no access", hint: "HF_TOKEN"},
+		"repeats the token":  {repo: name, token: token, fault: &regtest.Fault{Status: http.StatusForbidden, Header: http.Header{"X-Error-Message": {"who is " + token + "?"}}}, want: bundle.ErrUnauthorized, text: "who is …?"},
 		"passing":            {repo: name, fault: &regtest.Fault{Status: http.StatusServiceUnavailable, Times: 2}},
 		"cut":                {repo: name, fault: &regtest.Fault{CutAfter: 10, Times: 2}},
 	}
