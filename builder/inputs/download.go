@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/httpstream"
 )
 
 // How downloads behave.
@@ -167,7 +167,7 @@ func accept(resp *http.Response, p *partial) error {
 	case code == http.StatusNotFound || code == http.StatusGone:
 		return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrNotFound), final: true}
 	case code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code >= http.StatusInternalServerError:
-		after, _ := remote.RetryAfter(resp.Header)
+		after, _ := httpstream.RetryAfter(resp.Header)
 		return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrUnreachable), after: after}
 	}
 	return &fetchError{err: fmt.Errorf("%s: %w", resp.Status, bundle.ErrUnreachable), final: true}

@@ -48,7 +48,7 @@ func TestBearer(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, _ := open(t, host, remote.Options{Credentials: store})
-	layer := noise(1000)
+	layer := regtest.Noise(1000)
 	_, blob := pushImage(t, r, layer, "v1")
 	if got, err := read(t.Context(), r, blob); err != nil || !bytes.Equal(got, layer) {
 		t.Errorf("%d bytes, %v", len(got), err)
@@ -62,7 +62,7 @@ func TestBearer(t *testing.T) {
 // TestTLS trusts a certificate file, and follows no redirect out of TLS.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	data := noise(1000)
+	data := regtest.Noise(1000)
 	plain := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 	}))

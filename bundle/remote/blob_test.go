@@ -22,7 +22,7 @@ func TestResume(t *testing.T) {
 	t.Parallel()
 	f, host := regtest.NewFaulty(t)
 	r, rec := open(t, host, remote.Options{})
-	layer := noise(600_000)
+	layer := regtest.Noise(600_000)
 	blob := push(t, r, bundle.MediaTypeLayerGzip, layer)
 	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", CutAfter: 100_000, Times: 3})
 	got, err := read(t.Context(), r, blob)
@@ -39,8 +39,8 @@ func TestResume(t *testing.T) {
 	if diff := cmp.Diff([]string{"", "bytes=100000-", "bytes=200000-", "bytes=300000-"}, ranges); diff != "" {
 		t.Error(diff)
 	}
-	if rec.retries() != 3 || rec.events[0].Offset != 100_000 || rec.events[0].Digest != blob.Digest.String() {
-		t.Errorf("events %+v", rec.events)
+	if rec.Retries() != 3 || rec.Events[0].Offset != 100_000 || rec.Events[0].Digest != blob.Digest.String() {
+		t.Errorf("events %+v", rec.Events)
 	}
 }
 
@@ -49,7 +49,7 @@ func TestResumeRangeIgnored(t *testing.T) {
 	t.Parallel()
 	f, host := regtest.NewFaulty(t)
 	r, _ := open(t, host, remote.Options{})
-	layer := noise(200_000)
+	layer := regtest.Noise(200_000)
 	blob := push(t, r, bundle.MediaTypeLayerGzip, layer)
 	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", CutAfter: 50_000, Times: 1})
 	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", IgnoreRange: true})
@@ -71,13 +71,13 @@ func TestGivesUp(t *testing.T) {
 	t.Parallel()
 	f, host := regtest.NewFaulty(t)
 	r, rec := open(t, host, remote.Options{Retries: 2})
-	blob := push(t, r, bundle.MediaTypeLayerGzip, noise(5000))
+	blob := push(t, r, bundle.MediaTypeLayerGzip, regtest.Noise(5000))
 	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", CutAfter: 1})
 	if _, err := read(t.Context(), r, blob); !errors.Is(err, bundle.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
-	if rec.retries() != 2 {
-		t.Errorf("%d retries", rec.retries())
+	if rec.Retries() != 2 {
+		t.Errorf("%d retries", rec.Retries())
 	}
 }
 
@@ -91,7 +91,7 @@ func TestWrongBytes(t *testing.T) {
 			t.Parallel()
 			f, host := regtest.NewFaulty(t)
 			r, _ := open(t, host, remote.Options{})
-			blob := push(t, r, bundle.MediaTypeLayerGzip, noise(5000))
+			blob := push(t, r, bundle.MediaTypeLayerGzip, regtest.Noise(5000))
 			fault.Method, fault.Path = http.MethodGet, "/blobs/sha256:"
 			f.Add(fault)
 			if _, err := read(t.Context(), r, blob); !errors.Is(err, bundle.ErrMismatch) {

@@ -15,6 +15,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/httpstream"
 )
 
 // Exists implements [bundle.Target] by a HEAD request. Errors:
@@ -57,9 +58,9 @@ func (r *Repository) Push(ctx context.Context, desc bundle.Descriptor, open bund
 		}
 		r.opts.Events.Emit(bundle.Event{
 			Kind: bundle.EventRetry, What: bundle.Label(desc), Digest: desc.Digest.String(), Size: desc.Size,
-			Attempt: attempt + 1, Reason: rootCause(err).Error(),
+			Attempt: attempt + 1, Reason: httpstream.RootCause(err).Error(),
 		})
-		if err := r.opts.Wait(ctx, backoff(attempt)); err != nil {
+		if err := r.opts.Wait(ctx, httpstream.Backoff(attempt)); err != nil {
 			return r.fail(ctx, what, err)
 		}
 		if ok, err := r.Exists(ctx, desc); err == nil && ok {
@@ -92,8 +93,8 @@ func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open 
 	if err != nil {
 		return false, err
 	}
-	ctx, dog := newWatchdog(ctx, pushStallTimeout)
-	defer dog.stop()
+	ctx, dog := httpstream.Watch(ctx, pushStallTimeout)
+	defer dog.Stop()
 	body := &upload{r: bundle.NewVerifier(rc, desc), c: rc, left: desc.Size, dog: dog}
 	err = r.blobs.Blobs().Push(ctx, desc, body)
 	closeErr := body.Close()
@@ -103,7 +104,7 @@ func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open 
 	case err == nil:
 		return false, closeErr
 	}
-	err = dog.explain(err)
+	err = dog.Explain(err)
 	if answer, ok := errors.AsType[*errcode.ErrorResponse](err); ok {
 		switch answer.StatusCode {
 		case http.StatusNotFound, http.StatusTooManyRequests: // not found is the upload session
@@ -111,7 +112,7 @@ func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open 
 		}
 		return answer.StatusCode >= http.StatusInternalServerError, err
 	}
-	return isUnreachable(err), err
+	return httpstream.IsUnreachable(err), err
 }
 
 // upload is the body of a PUT: verified, watched, and closed only once nobody
@@ -121,7 +122,7 @@ type upload struct {
 	r      *bundle.Verifier
 	c      io.Closer
 	left   int64
-	dog    *watchdog
+	dog    *httpstream.Watchdog
 	err    error // of the source
 	closed bool
 }
@@ -134,7 +135,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	if u.closed {
 		return 0, io.ErrClosedPipe
 	}
-	u.dog.guard()
+	u.dog.Guard()
 	n, err := u.r.Read(p)
 	u.left -= int64(n)
 	if err == nil && u.left <= 0 {

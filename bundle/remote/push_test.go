@@ -20,7 +20,7 @@ import (
 // TestPushAgain loses the upload once, and the answer to it once.
 func TestPushAgain(t *testing.T) {
 	t.Parallel()
-	data := noise(50_000)
+	data := regtest.Noise(50_000)
 	blob := bundle.DescriptorOf(bundle.MediaTypeLayerGzip, data)
 	t.Run("upload", func(t *testing.T) {
 		t.Parallel()
@@ -31,8 +31,8 @@ func TestPushAgain(t *testing.T) {
 			opened++
 			return io.NopCloser(bytes.NewReader(data)), nil
 		})
-		if err != nil || opened != 2 || rec.retries() != 1 {
-			t.Errorf("opened %d, retries %d, %v", opened, rec.retries(), err)
+		if err != nil || opened != 2 || rec.Retries() != 1 {
+			t.Errorf("opened %d, retries %d, %v", opened, rec.Retries(), err)
 		}
 		if got, err := read(t.Context(), r, blob); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%d bytes, %v", len(got), err)
@@ -65,7 +65,7 @@ func TestPushAgain(t *testing.T) {
 func TestPushWrongBytes(t *testing.T) {
 	t.Parallel()
 	r, rec := open(t, regtest.New(t), remote.Options{})
-	data := noise(50_000)
+	data := regtest.Noise(50_000)
 	for name, wrong := range map[string][]byte{
 		"short": data[:49_999], "long": append(bytes.Clone(data), 0), "other": append(bytes.Clone(data[:49_999]), data[49_999]^1),
 	} {
@@ -79,7 +79,7 @@ func TestPushWrongBytes(t *testing.T) {
 			}
 		}
 	}
-	if rec.retries() != 0 {
-		t.Errorf("retries %+v", rec.events)
+	if rec.Retries() != 0 {
+		t.Errorf("retries %+v", rec.Events)
 	}
 }

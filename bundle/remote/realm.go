@@ -17,6 +17,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/httpstream"
 )
 
 // realmParameter finds the address of a token server in a challenge.
@@ -43,7 +44,7 @@ func (g *realmGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		for _, m := range realmParameter.FindAllStringSubmatch(challenge, -1) {
 			if err := g.check(req.Context(), req.URL, m[1]+m[2]); err != nil {
-				drain(resp.Body)
+				httpstream.Drain(resp.Body)
 				return nil, err
 			}
 		}

@@ -24,7 +24,7 @@ import (
 // TestRedirect: a blob may lie elsewhere, but no password follows it there.
 func TestRedirect(t *testing.T) {
 	t.Parallel()
-	data := noise(1000)
+	data := regtest.Noise(1000)
 	blob := bundle.DescriptorOf(bundle.MediaTypeLayerGzip, data)
 	var leaked sync.Map
 	cdn := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -63,7 +63,7 @@ func TestRedirectLoop(t *testing.T) {
 	t.Parallel()
 	f, host := regtest.NewFaulty(t, regtest.Fault{Path: "/blobs/", Status: http.StatusTemporaryRedirect, Header: http.Header{"Location": {"/v2/org/name/blobs/again"}}})
 	r, _ := open(t, host, remote.Options{})
-	_, err := r.Open(t.Context(), bundle.DescriptorOf(bundle.MediaTypeLayerGzip, noise(9)), 0)
+	_, err := r.Open(t.Context(), bundle.DescriptorOf(bundle.MediaTypeLayerGzip, regtest.Noise(9)), 0)
 	if err == nil || !strings.Contains(err.Error(), "redirects") {
 		t.Errorf("got %v", err)
 	}

@@ -29,8 +29,6 @@ package remote
 import (
 	"context"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -44,17 +42,16 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/httpstream"
 )
 
 // Defaults and caps.
 const (
-	DefaultRetries      = 5
-	DefaultStallTimeout = 30 * time.Second
+	DefaultRetries      = httpstream.DefaultRetries
+	DefaultStallTimeout = httpstream.DefaultStallTimeout
 
 	pushTries        = 3
 	pushStallTimeout = 10 * time.Minute // a registry may hash for long before it answers
-	maxRetryAfter    = time.Minute
-	maxRedirects     = 5
 	maxReferrerPages = 16
 	maxReferrers     = 4096
 )
@@ -146,7 +143,7 @@ func withDefaults(o Options) Options {
 		o.UserAgent = "metalpack"
 	}
 	if o.Wait == nil {
-		o.Wait = waitTimer
+		o.Wait = httpstream.Wait
 	}
 	return o
 }
@@ -156,7 +153,7 @@ func authClient(o Options, base http.RoundTripper, store credentials.Store, cach
 	c := &auth.Client{
 		Client: &http.Client{
 			Transport: &realmGuard{
-				base:    &retryTransport{base: base, retries: o.Retries, wait: o.Wait, events: o.Events},
+				base:    &httpstream.Retry{Base: base, Retries: o.Retries, Wait: o.Wait, Events: o.Events},
 				allowed: o.AllowRealms,
 			},
 			CheckRedirect: checkRedirect,
@@ -189,30 +186,4 @@ func isLoopback(hostport string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
-}
-
-// waitTimer waits d or until ctx is done.
-func waitTimer(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
-}
-
-// backoff is how long to wait before try attempt+1: from 0.25 s, doubling to
-// 8 s, half of it by chance so that many clients do not come back together.
-func backoff(attempt int) time.Duration {
-	d := min(250*time.Millisecond<<min(attempt-1, 10), 8*time.Second)
-	return d/2 + rand.N(d/2+1) //nolint:gosec // G404: jitter is no secret
-}
-
-// drain gives a connection back to its pool by reading a little of what is
-// left.
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10) // at worst the connection is not reused
-	_ = body.Close()                          // it was only read
 }

@@ -9,11 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,42 +24,10 @@ import (
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
-// recorder collects events and waits without waiting.
-type recorder struct {
-	mu     sync.Mutex
-	events []bundle.Event
-	waits  []time.Duration
-}
-
-func (r *recorder) emit(e bundle.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-}
-
-func (r *recorder) wait(ctx context.Context, d time.Duration) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.waits = append(r.waits, d)
-	return ctx.Err()
-}
-
-func (r *recorder) retries() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := 0
-	for _, e := range r.events {
-		if e.Kind == bundle.EventRetry {
-			n++
-		}
-	}
-	return n
-}
-
-func open(t *testing.T, host string, o remote.Options) (*remote.Repository, *recorder) {
+func open(t *testing.T, host string, o remote.Options) (*remote.Repository, *regtest.Recorder) {
 	t.Helper()
-	rec := &recorder{}
-	o.Events, o.Wait = rec.emit, rec.wait
+	rec := &regtest.Recorder{}
+	o.Events, o.Wait = rec.Emit, rec.Wait
 	if o.Credentials == nil {
 		o.Credentials = credentials.NewMemoryStore()
 	}
@@ -74,13 +40,6 @@ func open(t *testing.T, host string, o remote.Options) (*remote.Repository, *rec
 		t.Fatal(err)
 	}
 	return r, rec
-}
-
-// noise is data that no other offset resembles.
-func noise(n int) []byte {
-	data := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(data)
-	return data
 }
 
 func push(t *testing.T, r *remote.Repository, mediaType string, data []byte) bundle.Descriptor {
@@ -121,7 +80,7 @@ func read(ctx context.Context, r *remote.Repository, desc bundle.Descriptor) ([]
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	r, _ := open(t, regtest.New(t), remote.Options{})
-	layer := noise(300_000)
+	layer := regtest.Noise(300_000)
 	manifest, blob := pushImage(t, r, layer, "v1")
 	for _, name := range []string{"v1", manifest.Digest.String()} {
 		got, err := r.Resolve(t.Context(), name)
@@ -160,7 +119,7 @@ func TestRoundTrip(t *testing.T) {
 func TestReferrers(t *testing.T) {
 	t.Parallel()
 	r, _ := open(t, regtest.New(t), remote.Options{})
-	subject, _ := pushImage(t, r, noise(10), "v1")
+	subject, _ := pushImage(t, r, regtest.Noise(10), "v1")
 	if got, err := r.Referrers(t.Context(), subject); err != nil || len(got) != 0 {
 		t.Errorf("before: %v, %v", got, err)
 	}
@@ -181,7 +140,7 @@ func TestManifestWrongBytes(t *testing.T) {
 	t.Parallel()
 	f, host := regtest.NewFaulty(t)
 	r, _ := open(t, host, remote.Options{})
-	manifest, _ := pushImage(t, r, noise(10), "v1")
+	manifest, _ := pushImage(t, r, regtest.Noise(10), "v1")
 	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/manifests/", CorruptAt: 20})
 	if _, err := r.Manifest(t.Context(), manifest); !errors.Is(err, bundle.ErrMismatch) {
 		t.Errorf("got %v", err)
@@ -197,7 +156,7 @@ func TestBusy(t *testing.T) {
 	t.Parallel()
 	f, host := regtest.NewFaulty(t)
 	r, rec := open(t, host, remote.Options{})
-	layer := noise(5000)
+	layer := regtest.Noise(5000)
 	manifest, blob := pushImage(t, r, layer, "v1")
 	f.Add(regtest.Fault{Path: "/v1$", Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"7"}}, Times: 1})
 	f.Add(regtest.Fault{Path: "/blobs/sha256:", Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"1000000000"}}, Times: 1})
@@ -208,8 +167,8 @@ func TestBusy(t *testing.T) {
 	if got, err := read(t.Context(), r, blob); err != nil || !bytes.Equal(got, layer) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	if len(rec.waits) != 3 || rec.waits[0] != 7*time.Second || rec.waits[1] != time.Minute || rec.waits[2] > time.Second {
-		t.Errorf("waits %v", rec.waits)
+	if len(rec.Waits) != 3 || rec.Waits[0] != 7*time.Second || rec.Waits[1] != time.Minute || rec.Waits[2] > time.Second {
+		t.Errorf("waits %v", rec.Waits)
 	}
 }
 
@@ -218,8 +177,8 @@ func TestBusyForEver(t *testing.T) {
 	_, host := regtest.NewFaulty(t, regtest.Fault{Status: http.StatusServiceUnavailable})
 	r, rec := open(t, host, remote.Options{Retries: 1})
 	_, err := r.Resolve(t.Context(), "v1")
-	if err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), host) || rec.retries() != 1 {
-		t.Errorf("%d retries, %v", rec.retries(), err)
+	if err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), host) || rec.Retries() != 1 {
+		t.Errorf("%d retries, %v", rec.Retries(), err)
 	}
 }
 
@@ -228,7 +187,7 @@ func TestStall(t *testing.T) {
 	t.Parallel()
 	f, host := regtest.NewFaulty(t)
 	r, rec := open(t, host, remote.Options{StallTimeout: 200 * time.Millisecond})
-	layer := noise(5000)
+	layer := regtest.Noise(5000)
 	blob := push(t, r, bundle.MediaTypeLayerGzip, layer)
 	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", CutAfter: 1000, Times: 1})
 	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", Hang: true, Times: 1})
@@ -237,8 +196,8 @@ func TestStall(t *testing.T) {
 		t.Fatalf("%d bytes, %v", len(got), err)
 	}
 	// A slow machine may stall once more.
-	if n := rec.retries(); n < 2 || !strings.Contains(rec.events[1].Reason, "stalled") {
-		t.Errorf("events %+v", rec.events)
+	if n := rec.Retries(); n < 2 || !strings.Contains(rec.Events[1].Reason, "stalled") {
+		t.Errorf("events %+v", rec.Events)
 	}
 }
 
@@ -269,7 +228,7 @@ func TestRefusals(t *testing.T) {
 			t.Parallel()
 			_, host := regtest.NewFaulty(t, regtest.Fault{Status: tt.status})
 			r, _ := open(t, host, remote.Options{})
-			data := noise(10)
+			data := regtest.Noise(10)
 			blob := bundle.DescriptorOf(bundle.MediaTypeLayerGzip, data)
 			manifest := bundle.DescriptorOf(bundle.MediaTypeManifest, data)
 			_, resolve := r.Resolve(t.Context(), "v1")
@@ -297,8 +256,8 @@ func TestUnreachable(t *testing.T) {
 	}
 	r, rec := open(t, host, remote.Options{})
 	_, err = r.Resolve(t.Context(), "v1")
-	if !errors.Is(err, bundle.ErrUnreachable) || !strings.Contains(err.Error(), host) || rec.retries() != 0 {
-		t.Errorf("%d retries, %v", rec.retries(), err)
+	if !errors.Is(err, bundle.ErrUnreachable) || !strings.Contains(err.Error(), host) || rec.Retries() != 0 {
+		t.Errorf("%d retries, %v", rec.Retries(), err)
 	}
 	r, _ = open(t, "registry.invalid", remote.Options{})
 	if _, err = r.Resolve(t.Context(), "v1"); !errors.Is(err, bundle.ErrUnreachable) || !strings.Contains(err.Error(), "registry.invalid") {

@@ -18,6 +18,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/httpstream"
 )
 
 // maxErrorBody bounds how much of a registry's explanation is read.
@@ -76,11 +77,11 @@ func (r *Repository) Manifest(ctx context.Context, desc bundle.Descriptor) ([]by
 		if err == nil {
 			return data, nil
 		}
-		if attempt > r.opts.Retries || !isCut(err) || ctx.Err() != nil {
+		if attempt > r.opts.Retries || !httpstream.Passing(err) || ctx.Err() != nil {
 			return nil, r.fail(ctx, what, err)
 		}
-		r.opts.Events.Emit(bundle.Event{Kind: bundle.EventRetry, What: what, Digest: desc.Digest.String(), Size: desc.Size, Attempt: attempt + 1, Reason: rootCause(err).Error()})
-		if err := r.opts.Wait(ctx, backoff(attempt)); err != nil {
+		r.opts.Events.Emit(bundle.Event{Kind: bundle.EventRetry, What: what, Digest: desc.Digest.String(), Size: desc.Size, Attempt: attempt + 1, Reason: httpstream.RootCause(err).Error()})
+		if err := r.opts.Wait(ctx, httpstream.Backoff(attempt)); err != nil {
 			return nil, r.fail(ctx, what, err)
 		}
 	}
@@ -103,36 +104,26 @@ func (r *Repository) Referrers(ctx context.Context, desc bundle.Descriptor) ([]b
 
 // get sends one GET below the repository and returns the watched body of a
 // 200 or 206; any other answer is an error.
-func (r *Repository) get(ctx context.Context, via *orasremote.Repository, path string, header http.Header) (*watched, error) {
+func (r *Repository) get(ctx context.Context, via *orasremote.Repository, path string, header http.Header) (*httpstream.Body, error) {
 	ctx = auth.AppendRepositoryScope(ctx, r.ref, auth.ActionPull)
-	ctx, dog := newWatchdog(ctx, r.opts.StallTimeout)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base+path, http.NoBody)
+	body, err := httpstream.Get(ctx, via.Client, r.base+path, header, r.opts.StallTimeout)
 	if err != nil {
-		dog.stop()
 		return nil, err
 	}
-	req.Header = header
-	req.Header.Set("Accept-Encoding", "identity")
-	resp, err := via.Client.Do(req) //nolint:bodyclose // watched.Close and refusal close it
-	if err != nil {
-		dog.stop()
-		return nil, dog.explain(err)
+	if code := body.Response.StatusCode; code != http.StatusOK && code != http.StatusPartialContent {
+		return nil, refusal(body)
 	}
-	dog.rest()
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		defer dog.stop()
-		return nil, refusal(resp)
-	}
-	return &watched{resp: resp, dog: dog}, nil
+	return body, nil
 }
 
 // refusal reads a registry's explanation and closes the answer.
-func refusal(resp *http.Response) error {
-	defer drain(resp.Body)
+func refusal(answer *httpstream.Body) error {
+	defer answer.Drop()
+	resp := answer.Response
 	var body struct {
 		Errors errcode.Errors `json:"errors"`
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	data, err := io.ReadAll(io.LimitReader(answer, maxErrorBody))
 	if err == nil {
 		_ = json.Unmarshal(data, &body) // gateways answer in HTML; the status says enough
 	}

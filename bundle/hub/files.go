@@ -1,0 +1,70 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package hub
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// File is one file of a model, as its commit has it. Of a hub's file one of
+// SHA256 and GitID is always known.
+type File struct {
+	Path   string // slash-separated, obeys bundle.CheckPath
+	Size   int64  // bytes
+	SHA256 string // hex, of files in LFS; "" = not known before it is read
+	GitID  string // hex, the git blob id of files that are not in LFS
+}
+
+// Select parts files into those that make up a model and those that only lie
+// beside it, as [Wanted] says. Both keep their order.
+func Select(files []File) (wanted, left []File) {
+	for _, f := range files {
+		if Wanted(f.Path) {
+			wanted = append(wanted, f)
+		} else {
+			left = append(left, f)
+		}
+	}
+	return wanted, left
+}
+
+// Wanted reports whether a file is part of a model: what mlx-lm downloads, and
+// the README and licence at the top. Code is among it, for the lint to refuse
+// by name. Hidden files are not.
+func Wanted(p string) bool {
+	for c := range strings.SplitSeq(p, "/") {
+		if strings.HasPrefix(c, ".") {
+			return false
+		}
+	}
+	switch path.Ext(p) {
+	case ".json", ".py", ".tiktoken", ".txt", ".jsonl", ".jinja":
+		return true
+	case ".safetensors":
+		return strings.HasPrefix(p, "model") // of two sets of weights the engine reads this one
+	}
+	return p == "tokenizer.model" || isDocument(p)
+}
+
+// isDocument reports whether p is a README or a licence at the top.
+func isDocument(p string) bool {
+	stem := strings.ToLower(p)
+	return !strings.Contains(p, "/") && slices.ContainsFunc(
+		[]string{"readme", "license", "licence", "copying", "notice", "use_policy"},
+		func(name string) bool {
+			return stem == name || strings.HasPrefix(stem, name+".") || strings.HasPrefix(stem, name+"-")
+		},
+	)
+}
+
+// find returns the file at p.
+func find(files []File, p string) (File, bool) {
+	i := slices.IndexFunc(files, func(f File) bool { return f.Path == p })
+	if i < 0 {
+		return File{}, false
+	}
+	return files[i], true
+}

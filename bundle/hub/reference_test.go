@@ -1,0 +1,163 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package hub_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/hub"
+)
+
+func TestParseReference(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"hf.co/org/name":                      "hf.co/org/name",
+		"HF.co/org/name@main":                 "hf.co/org/name@main",
+		"huggingface.co/Org/Na.me-4_bit@v1":   "hf.co/Org/Na.me-4_bit@v1",
+		"https://huggingface.co/org/name":     "hf.co/org/name",
+		"org/name@refs/pr/1":                  "hf.co/org/name@refs/pr/1",
+		"org/name@" + strings.Repeat("a", 40): "hf.co/org/name@" + strings.Repeat("a", 40),
+	} {
+		if got, err := hub.ParseReference(in); err != nil || got.String() != want {
+			t.Errorf("%s: %s, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{
+		"", "name", "hf.co/name", "hf.co/org/name/x", "hf.co/org/name@", "hf.co/org/name@a b", "hf.co/org/name@../x", "hf.co/org/name@a//b", "hf.co/org/name@a?b", "hf.co/org/name@%2e",
+		"hf.co/org/name:tag", "hf.co/../name", "hf.co/org/..", "hf.co/org/a--b", "hf.co/-org/name", "hf.co/org/name.", "hf.co/org/na%2fme", "hf.co@evil.com/x", "hf.co.evil.com/org/name",
+		"http://huggingface.co/org/name", "hf.co/org/" + strings.Repeat("n", 97), "hf.co/org/name@" + strings.Repeat("r", hub.MaxRevision+1), "hf.co/org/n\x00me", "hf.co/org/name@x@y",
+	} {
+		if got, err := hub.ParseReference(in); !errors.Is(err, bundle.ErrInvalid) {
+			t.Errorf("%q: %v, %v", in, got, err)
+		}
+	}
+	for in, want := range map[string]bool{"hf.co/x": true, "Huggingface.co/a/b": true, "https://hf.co/a/b": true, "org/name": false, "hf.co.evil/a/b": false, "./hf.co/a": false} {
+		if hub.IsReference(in) != want {
+			t.Errorf("%s: %v", in, !want)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	write := func(p, data string) string {
+		p = filepath.Join(home, p)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	write(".cache/huggingface/token", "hf_default\n")
+	write("hf/token", "hf_home\n")
+	path := write("elsewhere", "hf_path")
+	bad := write("bad", "hf_one\nhf_two")
+	long := write("long", strings.Repeat("x", 5000))
+	tests := map[string]struct {
+		env                    map[string]string
+		endpoint, token, cache string
+		want                   error
+	}{
+		"nothing":  {},
+		"home":     {env: map[string]string{"HOME": home}, token: "hf_default", cache: filepath.Join(home, ".cache/huggingface/hub")},
+		"xdg":      {env: map[string]string{"HOME": home, "XDG_CACHE_HOME": home}, cache: filepath.Join(home, "huggingface/hub")},
+		"HF_HOME":  {env: map[string]string{"HOME": home, "HF_HOME": filepath.Join(home, "hf")}, token: "hf_home", cache: filepath.Join(home, "hf/hub")},
+		"path":     {env: map[string]string{"HOME": home, "HF_TOKEN_PATH": path, "HF_HUB_CACHE": "/c"}, token: "hf_path", cache: "/c"},
+		"HF_TOKEN": {env: map[string]string{"HF_TOKEN": " hf_env\n", "HF_TOKEN_PATH": path, "HF_ENDPOINT": "https://hub.example"}, endpoint: "https://hub.example", token: "hf_env"},
+		"CR LF":    {env: map[string]string{"HF_TOKEN": "hf_a\r\nX: hf_b"}, want: bundle.ErrInvalid},
+		"two":      {env: map[string]string{"HF_TOKEN_PATH": bad}, want: bundle.ErrInvalid},
+		"long":     {env: map[string]string{"HF_TOKEN_PATH": long}, want: bundle.ErrInvalid},
+	}
+	for what, test := range tests {
+		getenv := func(k string) string { return test.env[k] }
+		c, err := hub.Environment(getenv)
+		if test.want != nil {
+			if !errors.Is(err, test.want) || strings.Contains(err.Error(), "hf_") {
+				t.Errorf("%s: %v", what, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		got := []string{c.Endpoint, c.Token, hub.CacheDir(getenv)}
+		if diff := cmp.Diff([]string{test.endpoint, test.token, test.cache}, got); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+}
+
+func TestParseCard(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		readme string
+		want   hub.Card
+	}{
+		"none":           {"# Title\n---\nlicense: mit\n---\n", hub.Card{}},
+		"empty":          {"---\n---\ntext", hub.Card{}},
+		"not ended":      {"---\nlicense: mit\n", hub.Card{}},
+		"all":            {"---\nlicense: apache-2.0\nbase_model: org/Big\nlibrary_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n---\n", hub.Card{License: "Apache-2.0", BaseModels: []string{"org/Big"}, Library: "mlx", Pipeline: "text-generation"}},
+		"CR LF":          {"---\r\nlicense: mit\r\n---\r\n", hub.Card{License: "MIT"}},
+		"lists":          {"---\nlicense: [mit, cc-by-4.0]\nbase_model:\n- a/b\n- ../x\n- c/d\n---\n", hub.Card{License: "MIT AND CC-BY-4.0", BaseModels: []string{"a/b", "c/d"}}},
+		"hub's own name": {"---\nlicense: llama3.2\n---\n", hub.Card{License: "LicenseRef-llama3.2"}},
+		"other, named":   {"---\nlicense: other\nlicense_name: Tongyi Qianwen (research)\n---\n", hub.Card{License: "LicenseRef-Tongyi-Qianwen-research"}},
+		"other":          {"---\nlicense: other\n---\n", hub.Card{License: "LicenseRef-other"}},
+		"unknown":        {"---\nlicense: unknown\n---\n", hub.Card{}},
+		"other kinds":    {"---\nlicense: {a: b}\nbase_model: 7\nlibrary_name: \"a\\nb\"\n---\n", hub.Card{}},
+	}
+	for what, test := range tests {
+		got, err := hub.ParseCard([]byte(test.readme))
+		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", what, err, diff)
+		}
+	}
+	var bomb strings.Builder
+	bomb.WriteString("---\na: &a [x,x,x,x,x,x,x,x,x]\n")
+	for c := 'b'; c < 'k'; c++ {
+		fmt.Fprintf(&bomb, "%c: &%c [%s]\n", c, c, strings.Repeat("*"+string(c-1)+",", 9))
+	}
+	bomb.WriteString("license: *j\n---\n")
+	for what, readme := range map[string]string{
+		"no YAML":  "---\nlicense: [mit\n---\n",
+		"too long": "---\n" + strings.Repeat("a: b\n", 20_000) + "---\n",
+		"bomb":     bomb.String(),
+	} {
+		if got, err := hub.ParseCard([]byte(readme)); !errors.Is(err, bundle.ErrInvalid) {
+			t.Errorf("%s: %v, %v", what, got.License[:min(20, len(got.License))], err)
+		}
+	}
+}
+
+// TestCard: what a model is goes with what it comes from.
+func TestCard(t *testing.T) {
+	t.Parallel()
+	h, r, _ := open(t)
+	want := hub.Card{License: "Apache-2.0", BaseModels: []string{"org/Big"}, Library: "mlx", Source: h.Endpoint + "/" + name, Revision: r.Commit()}
+	got, err := r.Card(t.Context())
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	bad := tiny()
+	bad.Files[2].Data = []byte("---\n: [\n---\n")
+	h.Add(t, bad)
+	c, _ := client(h, "")
+	if r, err = c.Open(t.Context(), hub.Reference{Repo: name}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Card(t.Context()); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), name+": README.md: front matter: ") || got.Revision != r.Commit() {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

@@ -1,0 +1,149 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package httpstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// Defaults and caps.
+const (
+	DefaultRetries      = 5
+	DefaultStallTimeout = 30 * time.Second
+	MaxRetryAfter       = time.Minute // the longest pause a server can ask for
+)
+
+// WaitFunc passes time, or returns the reason why not.
+type WaitFunc func(ctx context.Context, d time.Duration) error
+
+// Retry is a transport that repeats requests whose body can be sent again.
+type Retry struct {
+	Base    http.RoundTripper
+	Retries int              // after the first try
+	Wait    WaitFunc         // between two tries
+	Events  bundle.EventFunc // nil = none
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
+	for attempt := 1; ; attempt++ {
+		resp, err := t.Base.RoundTrip(req)
+		reason := retryReason(req, resp, err)
+		if reason == "" || attempt > t.Retries {
+			return resp, err
+		}
+		next, ok := rewind(req)
+		if !ok {
+			return resp, err
+		}
+		pause := Backoff(attempt)
+		if resp != nil {
+			if after, ok := RetryAfter(resp.Header); ok {
+				pause = min(after, MaxRetryAfter)
+				reason += ", asked to wait " + after.String()
+			}
+			Drain(resp.Body)
+		}
+		t.Events.Emit(bundle.Event{Kind: bundle.EventRetry, What: req.URL.Host, Attempt: attempt + 1, Reason: reason})
+		if err := waitUnwatched(req.Context(), pause, t.Wait); err != nil {
+			return nil, err
+		}
+		req = next
+	}
+}
+
+// rewind returns a request that can be sent again, or false.
+func rewind(req *http.Request) (*http.Request, bool) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req, true
+	}
+	if req.GetBody == nil {
+		return nil, false
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	req = req.Clone(req.Context())
+	req.Body = body
+	return req, true
+}
+
+// retryReason says why a request is worth another try; "" if it is not. A
+// refused connection or an unknown name is not: waiting seldom helps, and the
+// user who mistyped a host should know at once.
+func retryReason(req *http.Request, resp *http.Response, err error) string {
+	if err == nil {
+		switch resp.StatusCode {
+		case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return resp.Status
+		}
+		return ""
+	}
+	var timeout net.Error
+	switch {
+	case req.Context().Err() != nil:
+		return ""
+	case errors.As(err, &timeout) && timeout.Timeout(),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return err.Error()
+	}
+	return ""
+}
+
+// RetryAfter reads the header Retry-After: seconds or a date, which is measured
+// against the server's own clock. False means that there is none.
+func RetryAfter(h http.Header) (time.Duration, bool) {
+	v := h.Get("Retry-After")
+	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
+		return time.Duration(s) * time.Second, true
+	}
+	then, err := http.ParseTime(v)
+	if err != nil {
+		return 0, false
+	}
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return max(then.Sub(now), 0), true
+}
+
+// Wait waits d or until ctx is done.
+func Wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+// Backoff is how long to wait before try attempt+1: from 0.25 s, doubling to
+// 8 s, half of it by chance so that many clients do not come back together.
+func Backoff(attempt int) time.Duration {
+	d := min(250*time.Millisecond<<min(attempt-1, 10), 8*time.Second)
+	return d/2 + rand.N(d/2+1) //nolint:gosec // G404: jitter is no secret
+}
+
+// Drain gives a connection back to its pool by reading a little of what is
+// left.
+func Drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 64<<10) // at worst the connection is not reused
+	_ = body.Close()                          // it was only read
+}

@@ -1,0 +1,124 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package httpstream
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// ErrStalled is the cause with which a [Watchdog] cancels a silent connection.
+var ErrStalled = errors.New("connection stalled")
+
+// Watchdog cancels a request on which nothing moves for too long. It barks
+// only while someone waits: a reader that takes its time is no stall.
+type Watchdog struct {
+	cancel  context.CancelCauseFunc
+	cause   func() error
+	timer   *time.Timer
+	timeout time.Duration
+}
+
+// Watch returns a watchdog on guard and the context that it cancels.
+func Watch(ctx context.Context, timeout time.Duration) (context.Context, *Watchdog) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &Watchdog{
+		cancel:  cancel,
+		cause:   func() error { return context.Cause(ctx) },
+		timer:   time.AfterFunc(timeout, func() { cancel(ErrStalled) }),
+		timeout: timeout,
+	}
+	return context.WithValue(ctx, watchdogKey{}, w), w
+}
+
+// watchdogKey is where a request's context keeps its watchdog, so that a pause
+// the server asked for is not taken for a stall.
+type watchdogKey struct{}
+
+// waitUnwatched waits while the watchdog of ctx, if it has one, rests.
+func waitUnwatched(ctx context.Context, d time.Duration, wait WaitFunc) error {
+	if w, ok := ctx.Value(watchdogKey{}).(*Watchdog); ok {
+		w.Rest()
+		defer w.Guard()
+	}
+	return wait(ctx, d)
+}
+
+// Guard begins to count anew.
+func (w *Watchdog) Guard() { w.timer.Reset(w.timeout) }
+
+// Rest ends the count; nobody waits for the server now.
+func (w *Watchdog) Rest() { w.timer.Stop() }
+
+// Stop ends the request and its guard.
+func (w *Watchdog) Stop() {
+	w.timer.Stop()
+	w.cancel(context.Canceled)
+}
+
+// Explain puts the stall in the place of the cancellation that it caused.
+func (w *Watchdog) Explain(err error) error {
+	if err != nil && errors.Is(w.cause(), ErrStalled) {
+		return ErrStalled
+	}
+	return err
+}
+
+// Doer is an HTTP client.
+type Doer interface {
+	Do(req *http.Request) (*http.Response, error)
+}
+
+// Body is the body of an answer under a watchdog.
+type Body struct {
+	Response *http.Response
+	dog      *Watchdog
+}
+
+// Get sends a GET for bytes as they are and returns the answer, whatever its
+// status. Silence of timeout, now or while the body is read, is [ErrStalled].
+func Get(ctx context.Context, via Doer, address string, header http.Header, timeout time.Duration) (*Body, error) {
+	ctx, dog := Watch(ctx, timeout)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		dog.Stop()
+		return nil, err
+	}
+	req.Header = header.Clone()
+	if req.Header == nil {
+		req.Header = http.Header{}
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	resp, err := via.Do(req) //nolint:bodyclose // Body.Close closes it
+	if err != nil {
+		dog.Stop()
+		return nil, dog.Explain(err)
+	}
+	dog.Rest()
+	return &Body{Response: resp, dog: dog}, nil
+}
+
+// Read implements io.Reader.
+func (b *Body) Read(p []byte) (int, error) {
+	b.dog.Guard()
+	n, err := b.Response.Body.Read(p)
+	b.dog.Rest()
+	return n, b.dog.Explain(err)
+}
+
+// Close implements io.Closer.
+func (b *Body) Close() error {
+	defer b.dog.Stop()
+	return b.Response.Body.Close()
+}
+
+// Drop closes an answer whose body is of no interest, so that its connection
+// can be used again.
+func (b *Body) Drop() {
+	b.dog.Guard()
+	Drain(b.Response.Body)
+	b.dog.Stop()
+}

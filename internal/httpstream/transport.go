@@ -1,0 +1,60 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package httpstream
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// MaxRedirects is how many redirects are followed.
+const MaxRedirects = 5
+
+// ErrRedirect marks a redirect that we refuse.
+var ErrRedirect = errors.New("redirect refused")
+
+// CheckHop judges redirect number n, counted from 1: not too many, and none
+// from https to anything else. The error wraps [ErrRedirect] and holds no more
+// of the address than the host.
+func CheckHop(from, to *url.URL, n int) error {
+	if n > MaxRedirects {
+		return fmt.Errorf("more than %d redirects: %w", MaxRedirects, ErrRedirect)
+	}
+	if to.Scheme != "https" && (to.Scheme != "http" || from.Scheme == "https") {
+		return fmt.Errorf("from %s to %s://%s: %w", from.Scheme, to.Scheme, to.Host, ErrRedirect)
+	}
+	return nil
+}
+
+// Transports returns what carries API calls, over HTTP/2 where the server has
+// it, and what carries bytes: HTTP/1.1, because HTTP/2 would put parallel
+// streams on one connection. A nil config trusts the system's certificates.
+func Transports(config *tls.Config, stall time.Duration) (api, bytes *http.Transport) {
+	if config == nil {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	base := func() *http.Transport {
+		return &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSClientConfig:        config.Clone(),
+			TLSHandshakeTimeout:    15 * time.Second,
+			IdleConnTimeout:        30 * time.Second,
+			MaxIdleConnsPerHost:    16,
+			MaxResponseHeaderBytes: 64 << 10,
+			DisableCompression:     true,
+		}
+	}
+	api, bytes = base(), base()
+	api.ForceAttemptHTTP2 = true
+	api.ResponseHeaderTimeout = stall
+	bytes.Protocols = new(http.Protocols)
+	bytes.Protocols.SetHTTP1(true)
+	return api, bytes
+}
