@@ -26,7 +26,7 @@ func TestParseConfig(t *testing.T) {
 		},
 		{
 			"mixed", `{"quantization":{"bits":4,"group_size":64,"mode":"affine","lm_head":{"bits":6,"group_size":64},"embed":false}}`,
-			Config{Quantization: Quantization{Bits: 4, GroupSize: 64, Mode: "affine", Layers: map[string]int{"lm_head": 6}}},
+			Config{Quantization: Quantization{Bits: 4, GroupSize: 64, Layers: map[string]Packing{"lm_head": {Bits: 6, GroupSize: 64}}}},
 		},
 		{
 			"code", `{"model_file":"x.py","auto_map":{"AutoModel":"m.M","AutoTokenizer":["t.T",null]}}`,
@@ -63,7 +63,7 @@ func TestQuantizationString(t *testing.T) {
 		"":               {},
 		"4bit-g64":       {Bits: 4, GroupSize: 64},
 		"mxfp4":          {Bits: 4, GroupSize: 32, Mode: "mxfp4"},
-		"4bit-g64-mixed": {Bits: 4, GroupSize: 64, Layers: map[string]int{"a": 8}},
+		"4bit-g64-mixed": {Bits: 4, GroupSize: 64, Layers: map[string]Packing{"a": {Bits: 8}}},
 	} {
 		if got := q.String(); got != want {
 			t.Errorf("%+v: got %q, want %q", q, got, want)
@@ -124,7 +124,7 @@ func TestParametersMixed(t *testing.T) {
 		{Name: "b.scales", DType: "U8", Shape: []uint64{9}},
 		{Name: "moe.biases", DType: "F32", Shape: []uint64{7}},
 	}}
-	q := Quantization{Bits: 4, Layers: map[string]int{"a": 3}}
+	q := Quantization{Bits: 4, Layers: map[string]Packing{"a": {Bits: 3}}}
 	md := describe(&Config{Quantization: q}, []*Header{a, b}, 0)
 	if want := uint64(2*3*32/3 + 5 + 4*8 + 7); md.Parameters != want {
 		t.Errorf("got %d, want %d", md.Parameters, want)
