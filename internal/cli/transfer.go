@@ -17,11 +17,20 @@ import (
 )
 
 // deliver copies an artifact to dest, tags it there, and prints what was
-// written: the last step of build, model build and push.
-func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) (err error) {
-	dst, commit, abort, err := transports.OpenTarget(ctx, dest, a.remote())
+// written: the last step of build and push.
+func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) error {
+	w, err := a.place(ctx, src, root, dest)
 	if err != nil {
 		return err
+	}
+	return a.result(w, w.Reference+"\n")
+}
+
+// place copies an artifact to dest and tags it there.
+func (a *app) place(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) (w written, err error) {
+	dst, commit, abort, err := transports.OpenTarget(ctx, dest, a.remote())
+	if err != nil {
+		return w, err
 	}
 	committed := false
 	defer func() {
@@ -31,23 +40,23 @@ func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descri
 	}()
 	moved := &tally{next: a.events()}
 	if err := bundle.Copy(ctx, src, dst, root, bundle.CopyOptions{Events: moved.event}); err != nil {
-		return err
+		return w, err
 	}
 	if name := dest.Name(); dest.Digest == "" {
 		if name == "" {
 			name = "latest"
 		}
 		if err := dst.Tag(ctx, root, name); err != nil {
-			return err
+			return w, err
 		}
 	}
 	if err := commit(ctx); err != nil {
-		return err
+		return w, err
 	}
 	committed = true
 	a.note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
 	dest.Digest = root.Digest
-	return a.result(written{Reference: dest.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, dest.String()+"\n")
+	return written{Reference: dest.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, nil
 }
 
 // tally adds up what was moved and what was not, in bytes.
