@@ -26,7 +26,7 @@ const (
 	maxArchiveWindow = 8 << 20
 	// A compressed layer may decode to this many bytes, or to archiveRatio
 	// times its size: what tokenizers compress to, with room above it.
-	minArchiveBudget = 64 << 20
+	minArchiveBudget = 16 << 20
 	archiveRatio     = 32
 )
 

@@ -250,8 +250,8 @@ func (m *Model) readLayers(layers []bundle.Descriptor, ids []digest.Digest) erro
 		if p == "" {
 			return invalid("layer %s (%s): no path; want the annotation %s", d.Digest, d.MediaType, bundle.AnnotationFilepath)
 		}
-		if kind == KindOther || kind == KindConfig { // the media type says little, the name says more
-			kind = KindOf(p)
+		if named := KindOf(p); kind == KindOther || kind == KindConfig || (kind == KindDoc && named == KindLicense) {
+			kind = named // the media type says little, the name says more
 		}
 		m.Files = append(m.Files, File{Path: p, Kind: kind, Descriptor: d})
 	}

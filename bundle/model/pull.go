@@ -135,7 +135,7 @@ func (p *pull) run(ctx context.Context) error {
 		return err
 	}
 	if len(missing)+len(p.model.Archives) == 0 {
-		p.o.Events.Emit(bundle.Event{Kind: bundle.EventSkipped, What: p.dir, Reason: "every file is there and right"})
+		p.o.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: p.dir, Reason: p.dir + ": every file is there and right"})
 		return nil
 	}
 	if err := p.sweep(missing); err != nil {
