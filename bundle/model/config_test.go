@@ -4,9 +4,15 @@
 package model
 
 import (
+	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/metalpack/metalpack/bundle"
 )
 
 func TestParseConfig(t *testing.T) {
@@ -138,4 +144,36 @@ func TestFormatCount(t *testing.T) {
 			t.Errorf("%d: got %q, want %q", n, got, want)
 		}
 	}
+}
+
+// Sound JSON is not touched, whatever it holds; Python's numbers become null.
+func FuzzWithoutInfinity(f *testing.F) {
+	f.Add([]byte(`{"a":"Infinity \\\" NaN","b":-1}`))
+	f.Add([]byte(`{"a":[Infinity,-Infinity,NaN]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		out := withoutInfinity(data)
+		if json.Valid(data) && string(out) != string(data) {
+			t.Errorf("%q became %q", data, out)
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"config":{"format":"safetensors"},"descriptor":{"licenses":["MIT"]},"modelfs":{"diffIds":[]}}`), "model.safetensors", layerWeight)
+	f.Add([]byte(`{}`), "../x", modelPackPrefix+"doc.v1.tar+gzip")
+	f.Fuzz(func(t *testing.T, config []byte, path, mediaType string) {
+		d := bundle.Descriptor{MediaType: mediaType, Digest: digest.FromString(path), Size: 1, Annotations: map[string]string{bundle.AnnotationFilepath: path}}
+		m, err := Parse(&ocispec.Manifest{Config: bundle.Descriptor{MediaType: ConfigTypeModelPack}, Layers: []bundle.Descriptor{d}}, config)
+		if err != nil {
+			if !errors.Is(err, bundle.ErrInvalid) {
+				t.Fatalf("%v is not ErrInvalid", err)
+			}
+			return
+		}
+		for _, x := range m.Files {
+			if bundle.CheckPath(x.Path) != nil {
+				t.Fatalf("path %q", x.Path)
+			}
+		}
+	})
 }

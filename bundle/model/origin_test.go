@@ -190,8 +190,12 @@ func TestDockerBytes(t *testing.T) {
 	a := build(t, writeModel(t, t.TempDir(), map[string]string{"tokenizer_config.json": "", "chat_template.jinja": "<&>", "LICENSE": "do\n"}), Options{Flavor: FlavorDocker})
 	var layers, ids []string
 	for _, f := range []struct{ path, kind string }{
-		{"LICENSE", "license"}, {"README.md", "model.file"}, {"chat_template.jinja", "chat.template.jinja"}, {"config.json", "model.file"},
-		{"model.safetensors", "safetensors"}, {"tokenizer.json", "model.file"},
+		{"LICENSE", "license"},
+		{"README.md", "model.file"},
+		{"chat_template.jinja", "chat.template.jinja"},
+		{"config.json", "model.file"},
+		{"model.safetensors", "safetensors"},
+		{"tokenizer.json", "model.file"},
 	} {
 		d := a.find(f.path)
 		layers = append(layers, fmt.Sprintf(`{"mediaType":"application/vnd.docker.ai.%s","size":%d,"digest":"%s","annotations":{"org.cncf.model.filepath":"%s","org.opencontainers.image.title":"%s"}}`,

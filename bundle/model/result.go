@@ -61,7 +61,9 @@ func (m *Model) MarshalJSON() ([]byte, error) {
 		Archives        []fileJSON `json:"archives,omitempty"`
 	}{
 		m.Root.Digest, m.Flavor, m.Format, m.Architecture, m.Parameters, m.Quantization, m.Context, m.Facts,
-		m.ToolParser, m.ReasoningParser, m.Allow, m.Size(), []fileJSON{}, nil,
+		m.ToolParser, m.ReasoningParser, m.Allow, m.Size(),
+		[]fileJSON{},
+		nil,
 	}
 	for _, f := range m.Files {
 		out.Files = append(out.Files, fileJSON{f.Path, f.Kind, f.Descriptor.Size, f.Descriptor.Digest})

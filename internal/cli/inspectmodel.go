@@ -19,8 +19,14 @@ func modelText(out inspected) string {
 	m := out.Model
 	fmt.Fprintf(&b, "%s\n%s\n\nmodel (%s): %s\n", out.Reference, out.Digest, m.Flavor, summary(m))
 	for _, row := range [][2]string{
-		{"description", m.Description}, {"licence", m.License}, {"base model", m.BaseModel}, {"source", m.Source}, {"revision", m.Revision},
-		{"tool parser", m.ToolParser}, {"reasoning parser", m.ReasoningParser}, {"allowed", strings.Join(m.Allow, ", ")},
+		{"description", m.Description},
+		{"licence", m.License},
+		{"base model", m.BaseModel},
+		{"source", m.Source},
+		{"revision", m.Revision},
+		{"tool parser", m.ToolParser},
+		{"reasoning parser", m.ReasoningParser},
+		{"allowed", strings.Join(m.Allow, ", ")},
 	} {
 		if row[1] != "" {
 			fmt.Fprintf(&b, "  %-16s %s\n", row[0], strings.ReplaceAll(row[1], "\n", " "))

@@ -79,7 +79,7 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 	if err != nil {
 		return err
 	}
-	art, err := model.Build(ctx, model.Dir(source), model.Options{Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events()})
+	art, err := model.Build(ctx, modelOrigin(source), model.Options{Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events()})
 	if err != nil {
 		return err
 	}
@@ -100,6 +100,9 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 	}
 	return a.result(all, join(all))
 }
+
+// modelOrigin is the place of a model that is no artifact yet.
+func modelOrigin(source string) model.Origin { return model.Dir(source) }
 
 // beside is where the second format goes.
 func beside(dest bundle.Reference, second bool) bundle.Reference {

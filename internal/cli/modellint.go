@@ -89,7 +89,7 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 // could be both is the directory.
 func (a *app) lintFindings(ctx context.Context, word string, o model.Options) (findings []model.Finding, name string, err error) {
 	if _, serr := os.Stat(word); serr == nil || isPath(word) {
-		findings, err = model.Lint(ctx, model.Dir(word), o)
+		findings, err = model.Lint(ctx, modelOrigin(word), o)
 		return findings, word, err
 	}
 	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
