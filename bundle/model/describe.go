@@ -134,10 +134,15 @@ func (s *scan) lintManifest(m *Model, configType string, layers []bundle.Descrip
 			"pull it into a directory and build it again: metalpack pull, metalpack model build")
 	}
 	for _, d := range layers {
-		p := d.Annotations[bundle.AnnotationFilepath]
-		if title := d.Annotations[bundle.AnnotationTitle]; p != "" && title != p {
-			s.find(RuleForm, SeverityWarning, p, fmt.Sprintf("the title is %q; oras leaves the file out or writes it elsewhere", clip(title)), "build it again with metalpack model build")
-			return
+		p, title := d.Annotations[bundle.AnnotationFilepath], d.Annotations[bundle.AnnotationTitle]
+		switch {
+		case p == "" || p == title:
+			continue
+		case title == "":
+			s.find(RuleForm, SeverityWarning, p, "there is no title; oras leaves the file out", "build it again with metalpack model build")
+		default:
+			s.find(RuleForm, SeverityWarning, p, fmt.Sprintf("the title is %q; oras writes the file there", clip(title)), "build it again with metalpack model build")
 		}
+		return // one is enough: others will be alike
 	}
 }

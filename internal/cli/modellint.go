@@ -79,7 +79,7 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 		return edge.Usagef("model lint: --format %q: want text, json or sarif", o.format)
 	}
 	if r.Errors > 0 {
-		err = errors.Join(err, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "model lint: %s: %d errors", name, r.Errors),
+		err = errors.Join(err, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "model lint: %s: %s", name, count(r.Errors, "error")),
 			"mend what is named, or let a rule pass with --allow RULE"))
 	}
 	return err
@@ -114,6 +114,14 @@ func lintText(r lintResult) string {
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "%s: %s\n", f.Severity, f)
 	}
-	fmt.Fprintf(&b, "%s: %d errors, %d warnings\n", r.Source, r.Errors, r.Warnings)
+	fmt.Fprintf(&b, "%s: %s, %s\n", r.Source, count(r.Errors, "error"), count(r.Warnings, "warning"))
 	return b.String()
+}
+
+// count is a number of things in words.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
