@@ -69,6 +69,20 @@ func (f Facts) check() (Facts, error) {
 	return f, nil
 }
 
+// tamed drops what is not a fact by the rules of check: another's artifact may
+// say anything.
+func (f Facts) tamed() Facts {
+	for _, v := range []*string{&f.License, &f.BaseModel, &f.Description, &f.Source, &f.Revision} {
+		if *v = oneLine(*v); len(*v) > maxFact {
+			*v = ""
+		}
+	}
+	if _, err := f.check(); err != nil {
+		f.Source = ""
+	}
+	return f
+}
+
 // oneLine makes a text printable and one line of it.
 func oneLine(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {

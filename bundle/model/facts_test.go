@@ -53,6 +53,26 @@ func TestFactsCheck(t *testing.T) {
 	}
 }
 
+func FuzzParseCard(f *testing.F) {
+	f.Add([]byte("---\nlicense: [a, b]\nbase_model: &x {a: *x}\n---\n"))
+	f.Add([]byte("---\ndescription: \"\\e\\0\"\nlicense: other\nlicense_name: \"\"\n---\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got := parseCard(data)
+		if _, err := got.check(); err != nil {
+			t.Errorf("%+v: %v", got, err)
+		}
+	})
+}
+
+// What the annotations of another's artifact say is taken as far as it goes.
+func TestFactsTamed(t *testing.T) {
+	t.Parallel()
+	got := Facts{License: "MIT\n", Description: "a\x1b[1m\nb", Source: "git@example.com:x", Revision: strings.Repeat("x", maxFact+1)}.tamed()
+	if diff := cmp.Diff(Facts{License: "MIT", Description: "a[1m b"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // What a model states goes into both formats and comes back from them.
 func TestFactsRoundTrip(t *testing.T) {
 	t.Parallel()

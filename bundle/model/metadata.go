@@ -24,9 +24,12 @@ type Metadata struct {
 	ReasoningParser string // what reads its reasoning; "" = not known, or none
 }
 
-// maxHeaderValue is the cap on a value of __metadata__ that is passed on, in
-// bytes: some trainers keep their whole history there.
-const maxHeaderValue = 1024
+// Caps on what is passed on of __metadata__: some trainers keep their whole
+// history there.
+const (
+	maxHeaderValue = 1024 // bytes of a key and its value
+	maxHeaderKeys  = 64
+)
 
 // describe derives the metadata from config.json and the headers of all
 // shards.
@@ -57,8 +60,9 @@ func describe(c *Config, headers []*Header, weightSize int64) Metadata {
 }
 
 func (m *Metadata) addHeader(h *Header) {
-	for key, value := range h.Metadata {
-		if _, ok := m.Header[key]; ok || len(key)+len(value) > maxHeaderValue || len(m.Header) > 64 {
+	for _, key := range sortedKeys(h.Metadata) {
+		value := h.Metadata[key]
+		if _, ok := m.Header[key]; ok || len(key)+len(value) > maxHeaderValue || len(m.Header) == maxHeaderKeys {
 			continue
 		}
 		if m.Header == nil {

@@ -73,7 +73,7 @@ func (s stored) List(context.Context) (*Listing, error) {
 	if len(s.model.Archives) > 0 {
 		return nil, invalid("%s: %d layers are archives; pull it into a directory first", s.model.Root.Digest, len(s.model.Archives))
 	}
-	l := &Listing{Name: s.model.Root.Digest.String(), Facts: s.model.Facts}
+	l := &Listing{Name: s.model.Root.Digest.String(), Facts: s.model.tamed()}
 	for _, f := range s.model.Files {
 		l.Files = append(l.Files, OriginFile{Path: f.Path, Size: f.Descriptor.Size, SHA256: f.Descriptor.Digest.Encoded()})
 	}

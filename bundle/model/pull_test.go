@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/filelock"
 )
 
 // memory is an artifact in memory, which may break off.
@@ -146,6 +147,52 @@ func TestPullResumes(t *testing.T) {
 		if _, err := os.Lstat(stage); !errors.Is(err, fs.ErrNotExist) {
 			t.Error("staging is left behind")
 		}
+	}
+}
+
+func TestPullTwoAtOnce(t *testing.T) {
+	t.Parallel()
+	m := artifact(t, raw("a.json", "a"))
+	dir := filepath.Join(t.TempDir(), "out")
+	if err := os.Mkdir(dir+partial, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := filelock.Try(dir+partial, os.O_RDONLY)
+	if err != nil || unlock == nil {
+		t.Fatal(err)
+	}
+	if err := Pull(t.Context(), m, m.root, dir, PullOptions{}); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), "another pull") {
+		t.Errorf("got %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Pull(t.Context(), m, m.root, dir, PullOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Staging that is somebody's link is never followed.
+func TestPullStagingIsALink(t *testing.T) {
+	t.Parallel()
+	m := artifact(t, raw("a.json", "a"))
+	base := t.TempDir()
+	outside := filepath.Join(base, "outside")
+	if err := os.Mkdir(outside, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(outside, "canary"), []byte("alive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(base, "out")
+	if err := os.Symlink(outside, dir+partial); err != nil {
+		t.Fatal(err)
+	}
+	if err := Pull(t.Context(), m, m.root, dir, PullOptions{}); !errors.Is(err, bundle.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff(map[string]string{"canary": "alive"}, tree(t, outside)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -103,7 +103,7 @@ func tensorNames(h *Header) map[string]bool {
 func (s *scan) lintShards(ctx context.Context) {
 	owner := map[string]string{}
 	for _, shard := range s.shards() {
-		for name := range s.tensors[shard] {
+		for _, name := range sortedKeys(s.tensors[shard]) {
 			other, twice := owner[name]
 			owner[name] = shard
 			if twice {
