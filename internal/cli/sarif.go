@@ -85,5 +85,5 @@ func sarifPlace(source string, f model.Finding) string {
 	if f.File != "" {
 		u.Path = f.File
 	}
-	return u.EscapedPath()
+	return u.String()
 }
