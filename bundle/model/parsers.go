@@ -10,7 +10,8 @@ const MaxTemplate = 1 << 20
 
 // toolMarks tell by what a chat template writes which parser reads the calls
 // that come back: all marks must be there, the first row that fits wins. The
-// names are vLLM's. Rows of one family stand with the narrower one first; the
+// names are vLLM's; of two that read one markup (qwen3_coder, qwen3_xml) the
+// first is taken. Rows of one family stand with the narrower one first; the
 // mark of hermes is part of many others and stands last.
 var toolMarks = []struct {
 	parser string
@@ -28,6 +29,8 @@ var toolMarks = []struct {
 	{"glm45", []string{"<arg_key>", "<arg_value>"}},
 	{"gemma4", []string{"<|tool_call>", "<tool_call|>"}},
 	{"functiongemma", []string{"<start_function_call>"}},
+	{"lfm2", []string{"<|tool_list_start|>"}},
+	{"longcat", []string{"<longcat_tool_call>"}},
 	{"granite", []string{"<|start_of_role|>", "<|tool_call|>"}},
 	{"phi4_mini_json", []string{"<|tool|>", "<|/tool|>"}},
 	{"internlm", []string{"<|action_start|>", "<|plugin|>"}},

@@ -34,6 +34,7 @@ func TestParsers(t *testing.T) {
 		{"DeepSeek-R1", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json" + generate + `<｜Assistant｜><think>\n`, "deepseek_v3", "deepseek_r1"},
 		{"DeepSeek-V3.1", `<｜tool▁calls▁begin｜><｜tool▁sep｜>` + generate + `<｜Assistant｜><think>`, "deepseek_v31", "deepseek_v3"},
 		{"Seed-OSS", `<seed:tool_call><function=f><parameter=a></seed:tool_call><seed:think>`, "seed_oss", "seed_oss"},
+		{"LFM2", `<|tool_list_start|>[{{ tool }}]<|tool_list_end|>`, "lfm2", ""},
 		{"Granite", `<|start_of_role|><|tool_call|>`, "granite", ""},
 	}
 	for _, tt := range tests {
