@@ -4,11 +4,9 @@
 package model
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"os"
 	goruntime "runtime"
 	"slices"
 
@@ -20,58 +18,43 @@ import (
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
-// Options says what of a directory becomes a model. The zero value takes all
-// but hidden files.
+// Options says what of an origin becomes a model, and of which form. The zero
+// value takes all but hidden files and writes ModelPack.
 type Options struct {
-	Exclude []string         // doublestar patterns against the path or its last component
+	Flavor  Flavor           // FlavorModelPack or FlavorDocker; "" = FlavorModelPack
+	Exclude []string         // doublestar patterns against the path, a directory of it, or its last component
 	Allow   []string         // lint rules that may be broken; recorded in the artifact
+	Facts   Facts            // go before what the origin and the model card say
 	Events  bundle.EventFunc // progress and lint warnings; nil = none
 }
 
-// Artifact is a model built from a directory. It is a bundle.Source; weights
-// stay on disk until they are opened.
+// Artifact is a model built from an origin. It is a bundle.Source; weights
+// stay where they are until they are opened.
 type Artifact struct {
 	model    *Model
 	metadata Metadata
+	scan     *scan
 	manifest []byte
 	config   []byte
 	files    map[digest.Digest]*file
 }
 
-// Lint reports what is wrong with the model in a directory, errors and
-// warnings. The error is that of reading it, or [bundle.ErrInvalid] for an
-// option that makes no sense.
-func Lint(ctx context.Context, dir string, o Options) ([]Finding, error) {
-	s, err := newScan(dir, o)
+// FromDir is [Build] of the model in a directory.
+func FromDir(ctx context.Context, dir string, o Options) (*Artifact, error) {
+	return Build(ctx, Dir(dir), o)
+}
+
+// Build makes the artifact of the model at an origin: it lints, reads the
+// safetensors headers and the small files that say what the model is, and
+// hashes the files whose digest is not known. Lint warnings are events.
+// Errors: those of the origin, [*LintError], [bundle.ErrInvalid] for an option
+// that makes no sense, [bundle.ErrMismatch] for a file that changes meanwhile.
+func Build(ctx context.Context, origin Origin, o Options) (*Artifact, error) {
+	s, err := newScan(ctx, origin, o)
 	if err != nil {
-		return nil, err
-	}
-	var twins []*file // only files of one size can be equal
-	count := map[int64]int{}
-	for _, f := range s.files {
-		count[f.size]++
-	}
-	for _, f := range s.files {
-		if count[f.size] > 1 {
-			twins = append(twins, f)
-		}
-	}
-	if err := s.hash(ctx, twins); err != nil {
 		return nil, err
 	}
 	s.lintEqual()
-	return s.findings, nil
-}
-
-// FromDir builds the artifact of the model in a directory: it lints, reads the
-// safetensors headers and config.json, and hashes every file. Lint warnings
-// are events. Errors: [*LintError], [bundle.ErrInvalid], [bundle.ErrNotFound]
-// if there is no such directory.
-func FromDir(ctx context.Context, dir string, o Options) (*Artifact, error) {
-	s, err := newScan(dir, o)
-	if err != nil {
-		return nil, err
-	}
 	if err := s.refuse(); err != nil { // before hours of hashing
 		return nil, err
 	}
@@ -85,12 +68,12 @@ func FromDir(ctx context.Context, dir string, o Options) (*Artifact, error) {
 	for _, f := range s.findings {
 		o.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: "lint", Reason: "warning: " + f.String()})
 	}
-	return s.encode()
+	return s.encode(o.Flavor)
 }
 
 // refuse returns the errors among the findings as one.
 func (s *scan) refuse() error {
-	e := &LintError{Dir: s.dir}
+	e := &LintError{Name: s.name}
 	for _, f := range s.findings {
 		if f.Severity == SeverityError {
 			e.Findings = append(e.Findings, f)
@@ -102,43 +85,52 @@ func (s *scan) refuse() error {
 	return e
 }
 
-// hash fills in the digests of files, several at once.
+// hash fills in the digests of files that have none, several at once.
 func (s *scan) hash(ctx context.Context, files []*file) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(goruntime.GOMAXPROCS(0))
 	for _, f := range files {
-		g.Go(func() (err error) {
-			in, err := os.Open(f.disk)
-			if err != nil {
-				return err
-			}
-			defer fsatomic.CloseErr(&err, in)
-			e := bundle.Event{Kind: bundle.EventStarted, What: "hash " + f.path, Size: f.size}
-			s.events.Emit(e)
-			d := digest.SHA256.Digester()
-			n, err := io.Copy(d.Hash(), ctxio.Reader(ctx, bundle.WithProgress(in, e, s.events)))
-			if err != nil {
-				return fmt.Errorf("%s: %w", f.path, err)
-			}
-			if n != f.size {
-				return changed(f)
-			}
-			f.digest = d.Digest()
-			e.Kind, e.Offset, e.Digest = bundle.EventDone, n, f.digest.String()
-			s.events.Emit(e)
-			return nil
-		})
+		if f.digest == "" {
+			g.Go(func() error { return s.hashFile(ctx, f) })
+		}
 	}
 	return g.Wait()
 }
 
-func changed(f *file) error {
-	return fmt.Errorf("%s: changed while it was read: %w", f.disk, bundle.ErrMismatch)
+func (s *scan) hashFile(ctx context.Context, f *file) (err error) {
+	in, err := s.open(ctx, f, 0)
+	if err != nil {
+		return err
+	}
+	defer fsatomic.CloseErr(&err, in)
+	e := bundle.Event{Kind: bundle.EventStarted, What: "hash " + f.path, Size: f.size}
+	s.events.Emit(e)
+	d := digest.SHA256.Digester()
+	n, err := io.Copy(d.Hash(), io.LimitReader(ctxio.Reader(ctx, bundle.WithProgress(in, e, s.events)), f.size+1))
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	if n != f.size {
+		return changed(f)
+	}
+	f.digest = d.Digest()
+	e.Kind, e.Offset, e.Digest = bundle.EventDone, n, f.digest.String()
+	s.events.Emit(e)
+	return nil
 }
 
-// encode makes manifest and config of a scanned and hashed directory.
-func (s *scan) encode() (*Artifact, error) {
-	slices.SortFunc(s.files, func(a, b *file) int { return cmp.Compare(a.path, b.path) })
+// open opens a file of the origin. From its beginning on it must be the one
+// that the model was described from.
+func (s *scan) open(ctx context.Context, f *file, offset int64) (io.ReadCloser, error) {
+	in, err := s.origin.Open(ctx, f.path, offset)
+	if err != nil || offset > 0 {
+		return in, err
+	}
+	return guardHead(in, f), nil
+}
+
+// encode makes manifest and config of a scanned and hashed origin.
+func (s *scan) encode(flavor Flavor) (*Artifact, error) {
 	var weightSize int64
 	for _, f := range s.files {
 		if f.kind == KindWeight {
@@ -146,26 +138,42 @@ func (s *scan) encode() (*Artifact, error) {
 		}
 	}
 	md := describe(s.config, s.headers, weightSize)
+	md.ToolParser, md.ReasoningParser = parsers(s.template)
 	m := &Model{
 		Flavor: FlavorModelPack, Format: md.Format, Architecture: md.Architecture, Parameters: FormatCount(md.Parameters),
-		Quantization: md.Quantization.String(), Context: md.Context,
+		Quantization: md.Quantization.String(), Context: md.Context, Facts: s.facts,
+		ToolParser: md.ToolParser, ReasoningParser: md.ReasoningParser, Allow: sortedRules(s.allow),
 	}
-	a := &Artifact{model: m, metadata: md, files: map[digest.Digest]*file{}}
+	a := &Artifact{model: m, metadata: md, scan: s, files: map[digest.Digest]*file{}}
 	for _, f := range s.files {
-		m.Files = append(m.Files, File{Path: f.path, Kind: f.kind, Descriptor: bundle.Descriptor{
-			MediaType: layerType(f.kind), Digest: f.digest, Size: f.size,
-			Annotations: map[string]string{bundle.AnnotationFilepath: f.path, bundle.AnnotationTitle: f.path},
-		}})
 		a.files[f.digest] = f
 	}
-	var err error
-	if a.config, err = encodeConfig(m, md); err != nil {
+	return a.In(flavor)
+}
+
+// In returns the same model in the other format, over the same blobs: nothing
+// is read again. Flavors are those of [Options]; another is
+// [bundle.ErrInvalid].
+func (a *Artifact) In(flavor Flavor) (*Artifact, error) {
+	if flavor == "" {
+		flavor = FlavorModelPack
+	}
+	if flavor != FlavorModelPack && flavor != FlavorDocker {
+		return nil, invalid("model format %q: want %s or %s", flavor, FlavorModelPack, FlavorDocker)
+	}
+	m := *a.model
+	m.Flavor, m.Files = flavor, nil
+	for _, f := range a.scan.files {
+		m.Files = append(m.Files, File{Path: f.path, Kind: f.kind, Descriptor: bundle.Descriptor{
+			MediaType: layerType(flavor, f), Digest: f.digest, Size: f.size,
+			Annotations: map[string]string{bundle.AnnotationFilepath: f.path, bundle.AnnotationTitle: f.path},
+		}})
+	}
+	out := &Artifact{model: &m, metadata: a.metadata, scan: a.scan, files: a.files}
+	if err := out.write(); err != nil {
 		return nil, err
 	}
-	a.manifest, err = encodeManifest(m, md, bundle.DescriptorOf(ConfigTypeModelPack, a.config), s.allow)
-	m.Root = bundle.DescriptorOf(bundle.MediaTypeManifest, a.manifest)
-	m.Root.ArtifactType = ArtifactTypeModelPack
-	return a, err
+	return out, nil
 }
 
 // Root describes the manifest.
@@ -194,9 +202,9 @@ func (a *Artifact) Manifest(_ context.Context, desc bundle.Descriptor) ([]byte, 
 	return slices.Clone(a.manifest), nil
 }
 
-// Open implements bundle.Source. A file whose size has changed since it was
-// hashed is refused with [bundle.ErrMismatch]; other changes show when the
-// bytes are verified.
+// Open implements bundle.Source. A file that was changed in the meantime is
+// found out when the bytes are verified, or while its header is read again:
+// [bundle.ErrMismatch].
 func (a *Artifact) Open(ctx context.Context, desc bundle.Descriptor, offset int64) (io.ReadCloser, error) {
 	if desc.Digest == digest.FromBytes(a.config) {
 		if offset < 0 || offset > int64(len(a.config)) {
@@ -208,26 +216,7 @@ func (a *Artifact) Open(ctx context.Context, desc bundle.Descriptor, offset int6
 	if !ok {
 		return nil, fmt.Errorf("model artifact: blob %s: %w", desc.Digest, bundle.ErrNotFound)
 	}
-	in, err := os.Open(f.disk)
-	if err != nil {
-		return nil, err
-	}
-	info, err := in.Stat()
-	if err == nil && info.Size() != f.size {
-		err = changed(f)
-	}
-	if err == nil {
-		_, err = in.Seek(offset, io.SeekStart)
-	}
-	if err != nil {
-		return nil, closeAfter(err, in)
-	}
-	return in, nil
-}
-
-func closeAfter(err error, c io.Closer) error {
-	fsatomic.CloseErr(&err, c)
-	return err
+	return a.scan.open(ctx, f, offset)
 }
 
 // Referrers implements bundle.Source; a built model has none.

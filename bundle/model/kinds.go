@@ -35,7 +35,12 @@ const (
 	AnnotationParameters = "io.metalpack.model.parameters" // exact count
 	AnnotationBits       = "io.metalpack.model.bits"       // bits per packed weight
 	AnnotationGroupSize  = "io.metalpack.model.group-size" // weights per scale
+	AnnotationMode       = "io.metalpack.model.mode"       // how weights are packed, unless it is affine
 	AnnotationAllow      = "io.metalpack.model.allow"      // lint rules that were allowed, comma-separated
+
+	// What the chat template asks of the engine, by the engine's own names.
+	AnnotationToolParser      = "io.metalpack.model.tool-parser"
+	AnnotationReasoningParser = "io.metalpack.model.reasoning-parser"
 )
 
 // Kind says what a file of a model is for.
@@ -93,19 +98,4 @@ func isLicense(name string) bool {
 	return false
 }
 
-// layerType is the ModelPack media type of a file. Documents are what a
-// run-time never needs, since some readers leave that kind out.
-func layerType(k Kind) string {
-	switch k {
-	case KindWeight:
-		return layerWeight
-	case KindDoc, KindLicense:
-		return layerDoc
-	case KindCode:
-		return layerCode
-	case KindDataset:
-		return layerDataset
-	default:
-		return layerConfig
-	}
-}
+func baseName(p string) string { return path.Base(p) }

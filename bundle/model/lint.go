@@ -4,6 +4,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,32 @@ const (
 	SeverityWarning Severity = "warning"
 )
 
+// Lint reports what is wrong with the model at an origin, errors and warnings.
+// Of the weights it reads the headers, and whole only files that may be equal
+// to another. The error is that of reading, or [bundle.ErrInvalid] for an
+// option that makes no sense.
+func Lint(ctx context.Context, origin Origin, o Options) ([]Finding, error) {
+	s, err := newScan(ctx, origin, o)
+	if err != nil {
+		return nil, err
+	}
+	var twins []*file // only files of one size can be equal
+	count := map[int64]int{}
+	for _, f := range s.files {
+		count[f.size]++
+	}
+	for _, f := range s.files {
+		if count[f.size] > 1 {
+			twins = append(twins, f)
+		}
+	}
+	if err := s.hash(ctx, twins); err != nil {
+		return nil, err
+	}
+	s.lintEqual()
+	return s.findings, nil
+}
+
 // The rules of [Lint]. Those in the first group cannot be allowed: what breaks
 // them is not a model that could be packed.
 const (
@@ -30,16 +57,20 @@ const (
 
 	RuleTokenizer    = "tokenizer"
 	RuleChatTemplate = "chat-template" // none
-	RuleTemplates    = "templates"     // two *.jinja at the top
+	RuleTemplates    = "templates"     // two *.jinja at the top, or one that is too large
 	RuleCode         = "code"
 	RuleModelFile    = "model-file" // config.json names code to load
 	RuleAutoMap      = "auto-map"
 	RulePickle       = "pickle"
 	RuleFileType     = "file-type"
 	RuleEqualFiles   = "equal-files"
-	RuleShards       = "shards" // shards and their index disagree
+	RuleShards       = "shards"     // shards and their index disagree
+	RuleTotal        = "total-size" // the index announces other bytes than there are
 	RuleNested       = "nested-weights"
 	RuleSize         = "layer-size"
+	RuleDType        = "dtype"        // a type of tensor that MLX does not read
+	RuleQuantization = "quantization" // config.json contradicts the shapes
+	RuleForm         = "form"         // a manifest that other readers do not understand
 )
 
 // Finding is one thing that is wrong with a model, and what to do about it.
@@ -62,7 +93,7 @@ func (f Finding) String() string {
 
 // LintError refuses a model. It wraps [bundle.ErrInvalid].
 type LintError struct {
-	Dir      string
+	Name     string    // of the origin
 	Findings []Finding // errors only
 }
 
@@ -76,7 +107,7 @@ func (e *LintError) Error() string {
 	if len(lines) != 1 {
 		count = fmt.Sprintf("%d lint errors", len(lines))
 	}
-	return fmt.Sprintf("model %s: %s:\n  %s", e.Dir, count, strings.Join(lines, "\n  "))
+	return fmt.Sprintf("model %s: %s:\n  %s", e.Name, count, strings.Join(lines, "\n  "))
 }
 
 // Unwrap returns [bundle.ErrInvalid].
@@ -86,7 +117,7 @@ func (e *LintError) Unwrap() error { return bundle.ErrInvalid }
 func allowable() []string {
 	return []string{
 		RuleTokenizer, RuleChatTemplate, RuleTemplates, RuleCode, RuleModelFile, RuleAutoMap, RulePickle,
-		RuleFileType, RuleEqualFiles, RuleShards, RuleNested, RuleSize,
+		RuleFileType, RuleEqualFiles, RuleShards, RuleTotal, RuleNested, RuleSize, RuleDType, RuleQuantization, RuleForm,
 	}
 }
 
@@ -117,7 +148,7 @@ func (s *scan) lintFiles() {
 	if !s.has("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json") {
 		s.find(RuleTokenizer, SeverityError, "", "there is no tokenizer; requests fail", "add tokenizer.json")
 	}
-	if len(templates) == 0 && !s.has("chat_template.json") && !s.tokenizerTemplate {
+	if s.template == "" {
 		s.find(RuleChatTemplate, SeverityWarning, "", "there is no chat template; chat requests fail", "add chat_template.jinja, or serve completions only")
 	}
 }
@@ -159,6 +190,11 @@ func (s *scan) lintEqual() {
 		}
 		first[f.digest.String()] = f.path
 	}
+}
+
+// found reports whether a rule has a finding.
+func (s *scan) found(rule string) bool {
+	return slices.ContainsFunc(s.findings, func(f Finding) bool { return f.Rule == rule })
 }
 
 // find records a finding unless its rule is allowed.

@@ -61,10 +61,14 @@ func TestLint(t *testing.T) {
 		{"no weights", map[string]string{"model.safetensors": ""}, []string{"weights error "}},
 		{"bad weights", map[string]string{"model.safetensors": "0123456789abcdef"}, []string{"weights error model.safetensors"}},
 		{"code", map[string]string{"modeling.py": "x", "lib/a.so": "y"}, []string{"code error lib/a.so", "code error modeling.py"}},
-		{"model_file", map[string]string{"config.json": `{"model_file":"../x.py"}`}, []string{"model-file error config.json"}},
-		{"auto_map", map[string]string{"config.json": `{"auto_map":{"AutoModel":"m.M"}}`}, []string{"auto-map warning config.json"}},
+		{"model_file", map[string]string{"config.json": `{"model_file":"../x.py","quantization":{"bits":4,"group_size":64}}`}, []string{"model-file error config.json"}},
+		{"auto_map", map[string]string{"config.json": `{"auto_map":{"AutoModel":"m.M"},"quantization":{"bits":4,"group_size":64}}`}, []string{"auto-map warning config.json"}},
+		{"auto_map with its code (F1)", map[string]string{"config.json": `{"auto_map":{"AutoModel":"m.M"},"quantization":{"bits":4,"group_size":64}}`, "m.py": "x"}, []string{"auto-map error config.json", "code error m.py"}},
+		{"auto_map of a processor (F1)", map[string]string{"processor_config.json": `{"auto_map":{"AutoProcessor":"p.P"}}`}, []string{"auto-map warning processor_config.json"}},
+		{"code that engines load (F3)", map[string]string{"a.dylib": "1", "b.npy": "2", "c.metallib": "3", "d.joblib": "4", "e.pt": "5"}, []string{"code error a.dylib", "pickle error b.npy", "code error c.metallib", "pickle error d.joblib", "pickle error e.pt"}},
+		{"Python's JSON", map[string]string{"config.json": `{"limit":[0.0,Infinity,-Infinity,NaN],"s":"NaN \" Infinity","quantization":{"bits":4,"group_size":64}}`}, nil},
 		{"pickles", map[string]string{"a.pkl": "x", "pytorch_model.bin": "y"}, []string{"pickle error a.pkl", "pickle error pytorch_model.bin"}},
-		{"other weights", map[string]string{"a.gguf": "x", "data": "z"}, []string{"file-type error a.gguf", "file-type error data"}},
+		{"other weights (F8)", map[string]string{"a.gguf": "x", "b.dduf": "y", "data": "z"}, []string{"file-type error a.gguf", "file-type error b.dduf", "file-type error data"}},
 		{"equal files", map[string]string{"special.json": `{}`}, []string{"equal-files error tokenizer.json"}},
 		{"two templates", map[string]string{"a.jinja": "1", "b.jinja": "2"}, []string{"templates error b.jinja"}},
 		{"device name", map[string]string{"con.json": "1"}, []string{"name error con.json"}},
@@ -74,12 +78,21 @@ func TestLint(t *testing.T) {
 		{"shard escapes", map[string]string{shardIndex: `{"weight_map":{"a.weight":"model.safetensors","z":"../z.safetensors"}}`}, []string{"shards error " + shardIndex}},
 		{"shard not named", map[string]string{"b.safetensors": shard, shardIndex: `{"weight_map":{"a.weight":"model.safetensors"}}`}, []string{"shards error b.safetensors"}},
 		{"tensor elsewhere", map[string]string{shardIndex: `{"weight_map":{"q":"model.safetensors"}}`}, []string{"shards error " + shardIndex}},
+		{"shard by another case (F7)", map[string]string{shardIndex: `{"weight_map":{"a.weight":"Model.safetensors"}}`}, []string{"shards error " + shardIndex, "shards error model.safetensors"}},
+		{"shard is absolute (F7)", map[string]string{shardIndex: `{"weight_map":{"a.weight":"model.safetensors","z":"/z.safetensors"}}`}, []string{"shards error " + shardIndex}},
+		{"index with one tensor twice (F7)", map[string]string{shardIndex: `{"weight_map":{"a.weight":"model.safetensors","a.weight":"model.safetensors"}}`}, []string{"shards error " + shardIndex}},
+		{"wrong total", map[string]string{shardIndex: `{"metadata":{"total_size":73},"weight_map":{"a.weight":"model.safetensors"}}`}, []string{"total-size warning " + shardIndex}},
+		{"right total", map[string]string{shardIndex: `{"metadata":{"total_size":72},"weight_map":{"a.weight":"model.safetensors"}}`}, nil},
+		{"bits unlike shapes", map[string]string{"config.json": `{"quantization":{"bits":8,"group_size":64}}`}, []string{"quantization warning config.json"}},
+		{"packed without a word", map[string]string{"config.json": `{"a":1}`}, []string{"quantization warning config.json"}},
+		{"type that MLX does not read", map[string]string{"b.safetensors": string(safetensors(`{"b":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}`, 8))}, []string{"dtype warning "}},
+		{"large template (F9)", map[string]string{"t.jinja": strings.Repeat("x", MaxTemplate+1)}, []string{"templates error t.jinja"}},
 		{"two sets", map[string]string{"other.safetensors": string(safetensors(weights+" ", 72))}, []string{"shards error other.safetensors"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			findings, err := Lint(t.Context(), writeModel(t, t.TempDir(), tt.changes), Options{})
+			findings, err := Lint(t.Context(), Dir(writeModel(t, t.TempDir(), tt.changes)), Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

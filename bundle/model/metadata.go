@@ -11,15 +11,25 @@ import (
 
 // Metadata is what the files of a model state, over all its shards.
 type Metadata struct {
-	Format       string // "safetensors"
-	Architecture string
-	Parameters   uint64
-	Quantization Quantization
-	Context      int64    // tokens; 0 if it is not stated
-	DTypes       []string // of all tensors but packed words, sorted
-	Tensors      int
-	WeightSize   int64 // bytes of all weight files
+	Format          string // "safetensors"
+	Architecture    string
+	Parameters      uint64
+	Quantization    Quantization
+	Context         int64             // tokens; 0 if it is not stated
+	DTypes          []string          // of all tensors but packed words, sorted
+	Header          map[string]string // __metadata__ of all shards; of a key that differs, the first
+	Tensors         int
+	WeightSize      int64  // bytes of all weight files
+	ToolParser      string // what reads tool calls of this chat template; "" = not known
+	ReasoningParser string // what reads its reasoning; "" = not known, or none
 }
+
+// Caps on what is passed on of __metadata__: some trainers keep their whole
+// history there.
+const (
+	maxHeaderValue = 1024 // bytes of a key and its value
+	maxHeaderKeys  = 64
+)
 
 // describe derives the metadata from config.json and the headers of all
 // shards.
@@ -31,15 +41,16 @@ func describe(c *Config, headers []*Header, weightSize int64) Metadata {
 	names := map[string]bool{} // over all shards: scales may lie in another one than the words
 	for _, h := range headers {
 		m.Tensors += len(h.Tensors)
+		m.addHeader(h)
 		for _, t := range h.Tensors {
 			names[t.Name] = true
 		}
 	}
 	for _, h := range headers {
 		for _, t := range h.Tensors {
-			n, packed := parameters(t, names, c.Quantization)
+			n, plain := parameters(t, names, c)
 			m.Parameters += n
-			if !packed && !slices.Contains(m.DTypes, t.DType) {
+			if plain && !slices.Contains(m.DTypes, t.DType) {
 				m.DTypes = append(m.DTypes, t.DType)
 			}
 		}
@@ -48,21 +59,56 @@ func describe(c *Config, headers []*Header, weightSize int64) Metadata {
 	return m
 }
 
-// parameters counts the weights of one tensor and says whether it holds packed
-// words. Scales and biases of a packed tensor are no parameters.
-func parameters(t Tensor, names map[string]bool, q Quantization) (n uint64, packed bool) {
-	if q.Bits == 0 {
-		return t.Elements(), false
+func (m *Metadata) addHeader(h *Header) {
+	for _, key := range sortedKeys(h.Metadata) {
+		value := h.Metadata[key]
+		if _, ok := m.Header[key]; ok || len(key)+len(value) > maxHeaderValue || len(m.Header) == maxHeaderKeys {
+			continue
+		}
+		if m.Header == nil {
+			m.Header = map[string]string{}
+		}
+		m.Header[key] = value
 	}
-	if layer, ok := strings.CutSuffix(t.Name, ".weight"); ok && t.DType == "U32" && names[layer+".scales"] {
-		return t.Elements() * 32 / uint64(q.bitsOf(layer)), true
+}
+
+// packedForms are the ways in which words and what belongs to them are named:
+// MLX's own, and two that mlx-lm converts when it loads them.
+var packedForms = []struct {
+	words, dtype string
+	scales       string   // must be there too
+	rest         []string // no parameters either
+	perByte      uint64   // weights per byte; 0 = by the bits of config.json
+}{
+	{".weight", "U32", ".scales", []string{".biases"}, 0},
+	{".qweight", "I32", ".scales", []string{".qzeros", ".g_idx"}, 0},
+	{"_blocks", "U8", "_scales", nil, 2},
+}
+
+// parameters counts the weights of one tensor, and says whether it is plain:
+// its type is a precision. Scales and biases of packed words are no parameters.
+func parameters(t Tensor, names map[string]bool, c *Config) (n uint64, plain bool) {
+	if c.Tied && (t.Name == "lm_head.weight" || strings.HasSuffix(t.Name, ".lm_head.weight")) {
+		return 0, false // engines drop it
 	}
-	for _, suffix := range []string{".scales", ".biases"} {
-		if layer, ok := strings.CutSuffix(t.Name, suffix); ok && names[layer+".weight"] && names[layer+".scales"] {
-			return 0, false
+	for _, form := range packedForms {
+		layer, ok := strings.CutSuffix(t.Name, form.words)
+		if ok && t.DType == form.dtype && names[layer+form.scales] {
+			switch {
+			case form.perByte > 0:
+				return t.Elements() * form.perByte, false
+			case c.Quantization.Bits > 0:
+				return t.Elements() * 32 / uint64(c.Quantization.of(layer).Bits), false
+			}
+		}
+		for _, suffix := range append([]string{form.scales}, form.rest...) {
+			if layer, ok := strings.CutSuffix(t.Name, suffix); ok && names[layer+form.words] && names[layer+form.scales] &&
+				(form.perByte > 0 || c.Quantization.Bits > 0) {
+				return 0, t.DType != "U8" // scales have the precision of the model, or 8 bits that are none
+			}
 		}
 	}
-	return t.Elements(), false
+	return t.Elements(), true
 }
 
 // FormatCount prints a count as Docker Model Runner does: two decimals, then

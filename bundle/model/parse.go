@@ -6,7 +6,6 @@ package model
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"path"
 	"strconv"
@@ -34,14 +33,19 @@ const (
 // Model is a model artifact as its manifest and config describe it. The
 // strings are the author's words, for display alone.
 type Model struct {
-	Root         bundle.Descriptor
-	Flavor       Flavor
-	Format       string // safetensors, gguf, …
-	Architecture string
-	Parameters   string // 1.24B
-	Quantization string
-	Context      int64 // tokens; 0 if it is not stated
-	Files        []File
+	Facts
+	Root            bundle.Descriptor
+	Flavor          Flavor
+	Format          string // safetensors, gguf, …
+	Architecture    string
+	Parameters      string // 1.24B
+	Quantization    string
+	Context         int64    // tokens; 0 if it is not stated
+	ToolParser      string   // "" = not known
+	ReasoningParser string   // "" = not known, or none
+	Allow           []string // lint rules that the author allowed
+	Files           []File
+	Archives        []Archive // layers that hold files instead of being one
 }
 
 // File is one file of a model: one raw layer.
@@ -55,16 +59,22 @@ type File struct {
 // shown such files.
 func (f File) Hidden() bool { return strings.HasPrefix(path.Base(f.Path), ".") }
 
-// Size returns the bytes of all files; equal files count once, as they are
+// Size returns the bytes of all layers; equal ones count once, as they are
 // stored.
 func (m *Model) Size() int64 {
 	var n int64
 	seen := map[digest.Digest]bool{}
-	for _, f := range m.Files {
-		if !seen[f.Descriptor.Digest] {
-			n += f.Descriptor.Size
+	add := func(d bundle.Descriptor) {
+		if !seen[d.Digest] {
+			n += d.Size
 		}
-		seen[f.Descriptor.Digest] = true
+		seen[d.Digest] = true
+	}
+	for _, f := range m.Files {
+		add(f.Descriptor)
+	}
+	for _, a := range m.Archives {
+		add(a.Descriptor)
 	}
 	return n
 }
@@ -150,6 +160,12 @@ type foreignConfig struct {
 		ParamSize    string `json:"paramSize"`    // ModelPack
 		ContextSize  int64  `json:"context_size"` // Docker
 	} `json:"config"`
+	Descriptor struct { // ModelPack; a description of Docker's has a time alone
+		Description string   `json:"description"`
+		SourceURL   string   `json:"sourceURL"`
+		Revision    string   `json:"revision"`
+		Licenses    []string `json:"licenses"`
+	} `json:"descriptor"`
 	RootFS struct {
 		DiffIDs []digest.Digest `json:"diff_ids"`
 	} `json:"rootfs"`
@@ -170,18 +186,32 @@ func (m *Model) readConfig(manifest *ocispec.Manifest, config []byte) ([]digest.
 	}
 	m.Format, m.Architecture, m.Quantization = c.Config.Format, c.Config.Architecture, c.Config.Quantization
 	m.Parameters, m.Context = cmp.Or(c.Config.Parameters, c.Config.ParamSize), max(c.Config.ContextSize, 0)
-	if n, err := strconv.ParseUint(manifest.Annotations[AnnotationParameters], 10, 63); err == nil {
-		m.Parameters = FormatCount(n)
+	m.readAnnotations(manifest.Annotations)
+	if m.License == "" {
+		m.License = strings.Join(c.Descriptor.Licenses, " AND ")
 	}
-	if n, err := strconv.ParseInt(manifest.Annotations[AnnotationContext], 10, 32); err == nil && n > 0 {
-		m.Context = n
-	}
+	m.Facts = m.or(Facts{Description: c.Descriptor.Description, Source: c.Descriptor.SourceURL, Revision: c.Descriptor.Revision})
 	for _, ids := range [][]digest.Digest{c.RootFS.DiffIDs, c.ModelFS.DiffIDs, c.ModelFS.Older} {
 		if len(ids) > 0 {
 			return ids, nil
 		}
 	}
 	return nil, nil
+}
+
+// readAnnotations takes over what has no key in the configs.
+func (m *Model) readAnnotations(a map[string]string) {
+	if n, err := strconv.ParseUint(a[AnnotationParameters], 10, 63); err == nil {
+		m.Parameters = FormatCount(n)
+	}
+	if n, err := strconv.ParseInt(a[AnnotationContext], 10, 32); err == nil && n > 0 {
+		m.Context = n
+	}
+	m.ToolParser, m.ReasoningParser = a[AnnotationToolParser], a[AnnotationReasoningParser]
+	if rules := a[AnnotationAllow]; rules != "" {
+		m.Allow = strings.Split(rules, ",")
+	}
+	m.Facts = factsOf(a)
 }
 
 func (m *Model) readLayers(layers []bundle.Descriptor, ids []digest.Digest) error {
@@ -193,6 +223,17 @@ func (m *Model) readLayers(layers []bundle.Descriptor, ids []digest.Digest) erro
 	}
 	shard := 0
 	for i, d := range layers {
+		if a, ok := archiveOf(canonical(d.MediaType)); ok {
+			a.Descriptor = d
+			if len(ids) > 0 {
+				a.DiffID = ids[i]
+			}
+			if err := a.check(); err != nil {
+				return err
+			}
+			m.Archives = append(m.Archives, a)
+			continue
+		}
 		if len(ids) > 0 && ids[i] != d.Digest {
 			return invalid("layer %s: its diff id is %s; layers of a model are not compressed", d.Digest, clip(string(ids[i])))
 		}
@@ -209,8 +250,8 @@ func (m *Model) readLayers(layers []bundle.Descriptor, ids []digest.Digest) erro
 		if p == "" {
 			return invalid("layer %s (%s): no path; want the annotation %s", d.Digest, d.MediaType, bundle.AnnotationFilepath)
 		}
-		if kind == KindOther || kind == KindConfig { // the media type says little, the name says more
-			kind = KindOf(p)
+		if named := KindOf(p); kind == KindOther || kind == KindConfig || (kind == KindDoc && named == KindLicense) {
+			kind = named // the media type says little, the name says more
 		}
 		m.Files = append(m.Files, File{Path: p, Kind: kind, Descriptor: d})
 	}
@@ -222,13 +263,13 @@ func isWeight(mediaType string) bool {
 	return err == nil && kind == KindWeight
 }
 
-// layerKind maps a media type to a kind. Archives are told from unknown types.
+// layerKind maps a media type to a kind.
 func layerKind(mediaType string) (Kind, error) {
 	switch mediaType {
 	case layerWeight, modelPackPrefix + "weight.v1.safetensors", modelPackPrefix + "weight.v1.gguf",
-		"application/vnd.docker.ai.safetensors", "application/vnd.docker.ai.gguf.v3", "application/vnd.docker.ai.dduf":
+		dockerWeight, dockerPrefix + "gguf.v3", dockerPrefix + "dduf":
 		return KindWeight, nil
-	case layerConfig, "application/vnd.docker.ai.model.file":
+	case layerConfig, dockerFile:
 		return KindConfig, nil
 	case layerDoc:
 		return KindDoc, nil
@@ -236,15 +277,12 @@ func layerKind(mediaType string) (Kind, error) {
 		return KindCode, nil
 	case layerDataset:
 		return KindDataset, nil
-	case "application/vnd.docker.ai.chat.template.jinja":
+	case dockerTemplate:
 		return KindTemplate, nil
-	case "application/vnd.docker.ai.license":
+	case dockerLicense:
 		return KindLicense, nil
-	case "application/vnd.docker.ai.mmproj":
+	case dockerPrefix + "mmproj":
 		return KindOther, nil
-	}
-	if strings.Contains(mediaType, "tar") {
-		return "", invalid("media type %q: an archive; only models with one raw layer per file are read", clip(mediaType))
 	}
 	return "", invalid("media type %q is not that of a model's layer", clip(mediaType))
 }
@@ -254,7 +292,7 @@ func fixedName(kind Kind, mediaType string, shard *int, weights int) string {
 	switch {
 	case kind == KindTemplate:
 		return "template.jinja"
-	case kind != KindWeight || mediaType != "application/vnd.docker.ai.safetensors":
+	case kind != KindWeight || mediaType != dockerWeight:
 		return ""
 	case weights == 1:
 		return "model.safetensors"
@@ -274,57 +312,8 @@ func (m *Model) checkPaths() error {
 	if err := bundle.CheckCollisions(entries); err != nil {
 		return fmt.Errorf("model manifest: %w", err)
 	}
-	if len(m.Files) == 0 {
+	if len(m.Files)+len(m.Archives) == 0 {
 		return invalid("model manifest: no files")
 	}
 	return nil
-}
-
-// CheckServable says why no engine may be started on a model: it holds code,
-// weights that are not safetensors, or no config.json. The error wraps
-// [bundle.ErrInvalid].
-func (m *Model) CheckServable() error {
-	config, weights := false, false
-	for _, f := range m.Files {
-		switch {
-		case f.Hidden():
-		case KindOf(f.Path) == KindCode || f.Kind == KindCode:
-			return invalid("%q is code; a model that needs its own code does not run here", f.Path)
-		case KindOf(f.Path) == KindWeight && extension(f.Path) != ".safetensors", f.Kind == KindWeight && extension(f.Path) != ".safetensors":
-			return invalid("%q: only safetensors run here", f.Path)
-		case KindOf(f.Path) == KindOther:
-			return invalid("%q is not a kind of file that belongs to an MLX safetensors model", f.Path)
-		}
-		config = config || f.Path == "config.json"
-		weights = weights || KindOf(f.Path) == KindWeight
-	}
-	if !config || !weights {
-		return invalid("no config.json or no weights: nothing that an engine can load")
-	}
-	return nil
-}
-
-// MarshalJSON gives results a shape of their own, independent of the manifest.
-func (m *Model) MarshalJSON() ([]byte, error) {
-	type fileJSON struct {
-		Path   string        `json:"path"`
-		Kind   Kind          `json:"kind"`
-		Size   int64         `json:"size"`
-		Digest digest.Digest `json:"digest"`
-	}
-	out := struct {
-		Digest       digest.Digest `json:"digest"`
-		Flavor       Flavor        `json:"flavor"`
-		Format       string        `json:"format,omitempty"`
-		Architecture string        `json:"architecture,omitempty"`
-		Parameters   string        `json:"parameters,omitempty"`
-		Quantization string        `json:"quantization,omitempty"`
-		Context      int64         `json:"context,omitempty"`
-		Size         int64         `json:"size"`
-		Files        []fileJSON    `json:"files"`
-	}{m.Root.Digest, m.Flavor, m.Format, m.Architecture, m.Parameters, m.Quantization, m.Context, m.Size(), nil}
-	for _, f := range m.Files {
-		out.Files = append(out.Files, fileJSON{f.Path, f.Kind, f.Descriptor.Size, f.Descriptor.Digest})
-	}
-	return json.Marshal(out)
 }

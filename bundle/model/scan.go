@@ -4,166 +4,148 @@
 package model
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
-// file is one file of a directory that may become a layer.
+// file is one file of an origin that may become a layer.
 type file struct {
-	path   string // in the model, slash-separated
-	disk   string // on disk, links resolved
-	size   int64
-	kind   Kind
-	digest digest.Digest // "" until it is hashed
+	path     string // in the model, slash-separated
+	size     int64
+	kind     Kind
+	digest   digest.Digest // "" until it is known
+	head     digest.Digest // of the first headSize bytes, which the model was described from
+	headSize int64
 }
 
-// scan is a directory as it was read, with what is wrong with it.
+// scan is an origin as it was read, with what is wrong with it.
 type scan struct {
-	dir      string
+	origin   Origin
+	name     string
 	exclude  []string
 	allow    []string
 	events   bundle.EventFunc
-	cache    string // blobs directory of a Hugging Face cache; "" = follow no link
-	files    []*file
+	facts    Facts
+	files    []*file // sorted by path
 	findings []Finding
+	failed   error // the first error that is not the model's fault
 
-	config            *Config
-	headers           []*Header
-	tensors           map[string]map[string]bool // by file at the top, then by tensor
-	tokenizerTemplate bool                       // tokenizer_config.json holds a chat template
+	config   *Config
+	headers  []*Header
+	tensors  map[string]map[string]bool // by file at the top, then by tensor
+	template string                     // chat template, wherever it stands
 }
 
-// newScan lists a directory, sorted by path, and reads what says what the
-// model is.
-func newScan(dir string, o Options) (*scan, error) {
+// newScan lists an origin and reads what says what the model is.
+func newScan(ctx context.Context, origin Origin, o Options) (*scan, error) {
 	if err := checkAllow(o.Allow); err != nil {
 		return nil, err
 	}
-	for _, pattern := range o.Exclude {
-		if !doublestar.ValidatePattern(pattern) {
-			return nil, invalid("pattern %q", pattern)
-		}
-	}
-	resolved, err := filepath.EvalSymlinks(dir) // the directory itself may be a link; what is in it may not
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("model directory %s: %w", dir, bundle.ErrNotFound)
-	case err != nil:
+	if err := checkPatterns(o.Exclude); err != nil {
 		return nil, err
 	}
-	if info, err := os.Stat(resolved); err != nil || !info.IsDir() {
-		return nil, invalid("model %s: not a directory", dir)
-	}
-	s := &scan{dir: resolved, exclude: o.Exclude, allow: o.Allow, events: o.Events, tensors: map[string]map[string]bool{}}
-	if s.cache, err = hubCache(resolved); err != nil {
+	stated, err := o.Facts.check()
+	if err != nil {
 		return nil, err
 	}
-	if err := filepath.WalkDir(resolved, s.visit); err != nil {
+	listing, err := origin.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known, err := listing.Facts.check()
+	if err != nil {
+		return nil, err
+	}
+	s := &scan{origin: origin, name: listing.Name, exclude: o.Exclude, allow: o.Allow, events: o.Events, tensors: map[string]map[string]bool{}}
+	if err := s.addAll(listing.Files); err != nil {
 		return nil, err
 	}
 	s.lintNames()
-	s.readConfig()
+	s.readConfigs(ctx)
+	s.readTemplate(ctx)
+	s.facts = stated.or(known).or(s.readCard(ctx))
 	s.lintFiles()
-	if err := s.readWeights(); err != nil {
-		return nil, err
-	}
-	s.lintShards()
-	return s, nil
+	s.readWeights(ctx)
+	s.lintShards(ctx)
+	s.lintTensors()
+	return s, s.failed
 }
 
-// hubCache returns the blobs directory that belongs to a snapshot of a Hugging
-// Face cache (models--org--name/snapshots/<commit>): there, and only there,
-// links are how files are stored.
-func hubCache(dir string) (string, error) {
-	resolved, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	snapshots := filepath.Dir(resolved)
-	repo := filepath.Dir(snapshots)
-	if filepath.Base(snapshots) != "snapshots" || !strings.HasPrefix(filepath.Base(repo), "models--") {
-		return "", nil
-	}
-	return filepath.Join(repo, "blobs"), nil
-}
-
-func (s *scan) visit(disk string, d fs.DirEntry, err error) error {
-	if err != nil || disk == s.dir {
-		return err
-	}
-	rel, err := filepath.Rel(s.dir, disk)
-	if err != nil {
-		return err
-	}
-	p := filepath.ToSlash(rel)
-	if reason := s.leftOut(p); reason != "" {
-		s.events.Emit(bundle.Event{Kind: bundle.EventSkipped, What: p, Reason: reason})
-		if d.IsDir() {
-			return fs.SkipDir
-		}
-		return nil
-	}
-	if d.IsDir() {
-		return nil
-	}
-	f := &file{path: p, disk: disk, kind: KindOf(p)}
-	if d.Type()&fs.ModeSymlink != 0 {
-		if f.disk = s.follow(disk); f.disk == "" {
-			s.find(RuleSymlink, SeverityError, p, "a symlink; nobody can tell what it will point to", "put the file itself there, or --exclude it")
-			return nil
+func checkPatterns(patterns []string) error {
+	for _, pattern := range patterns {
+		if !doublestar.ValidatePattern(pattern) {
+			return invalid("pattern %q", pattern)
 		}
 	}
-	info, err := os.Lstat(f.disk)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		s.find(RuleFileType, SeverityError, p, "not a regular file", fmt.Sprintf("--exclude %q", p))
-		return nil
-	}
-	f.size = info.Size()
-	s.files = append(s.files, f)
 	return nil
 }
 
-// leftOut says why a path is not part of the model, or "".
-func (s *scan) leftOut(p string) string {
-	if strings.HasPrefix(path.Base(p), ".") {
-		return "hidden"
-	}
-	for _, pattern := range s.exclude {
-		if doublestar.MatchUnvalidated(pattern, p) || doublestar.MatchUnvalidated(pattern, path.Base(p)) {
-			return "excluded by " + pattern
-		}
-	}
-	return ""
+// matches reports whether a pattern is meant for a path or its last component.
+func matches(pattern, p string) bool {
+	return doublestar.MatchUnvalidated(pattern, p) || doublestar.MatchUnvalidated(pattern, path.Base(p))
 }
 
-// follow resolves a link of a Hugging Face cache; "" if it leads elsewhere.
-func (s *scan) follow(disk string) string {
-	if s.cache == "" {
-		return ""
+// addAll takes over the files that belong to the model.
+func (s *scan) addAll(files []OriginFile) error {
+	slices.SortFunc(files, func(a, b OriginFile) int { return cmp.Compare(a.Path, b.Path) })
+	told := map[string]bool{}
+	for _, f := range files {
+		if at, reason := s.leftOut(f.Path); reason != "" {
+			if !told[at] {
+				s.events.Emit(bundle.Event{Kind: bundle.EventSkipped, What: at, Reason: reason})
+			}
+			told[at] = true
+			continue
+		}
+		switch {
+		case f.Type == fs.ModeSymlink:
+			s.find(RuleSymlink, SeverityError, f.Path, "a symlink; nobody can tell what it will point to", "put the file itself there, or --exclude it")
+			continue
+		case f.Type != 0:
+			s.find(RuleFileType, SeverityError, f.Path, "not a regular file", fmt.Sprintf("--exclude %q", f.Path))
+			continue
+		}
+		d, err := f.digestOf()
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		s.files = append(s.files, &file{path: f.Path, size: f.Size, kind: KindOf(f.Path), digest: d})
 	}
-	resolved, err := filepath.EvalSymlinks(disk)
-	if err != nil {
-		return ""
+	return nil
+}
+
+// leftOut says why a path is not part of the model, and which part of it says
+// so; the reason is "" if it belongs there.
+func (s *scan) leftOut(p string) (at, reason string) {
+	for i := 0; i <= len(p); i++ {
+		if i < len(p) && p[i] != '/' {
+			continue
+		}
+		at = p[:i]
+		if strings.HasPrefix(path.Base(at), ".") && at != "" && path.Base(at) != ".." {
+			return at, "hidden"
+		}
+		for _, pattern := range s.exclude {
+			if matches(pattern, at) {
+				return at, "excluded by " + pattern
+			}
+		}
 	}
-	if resolved, err = filepath.Abs(resolved); err != nil || filepath.Dir(resolved) != s.cache {
-		return ""
-	}
-	return resolved
+	return "", ""
 }
 
 // lintNames finds paths that are refused on read.
@@ -183,48 +165,95 @@ func (s *scan) lintNames() {
 
 // has reports whether one of the names is at the top.
 func (s *scan) has(names ...string) bool {
-	for _, name := range names {
-		if s.lookup(name) != nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(names, func(name string) bool { return s.lookup(name) != nil })
 }
 
 func (s *scan) lookup(p string) *file {
-	for _, f := range s.files {
-		if f.path == p {
-			return f
-		}
+	i, ok := slices.BinarySearchFunc(s.files, p, func(f *file, p string) int { return cmp.Compare(f.path, p) })
+	if !ok {
+		return nil
 	}
-	return nil
+	return s.files[i]
 }
 
 // read returns a small file of the model; ok is false if it is not there or
-// cannot be read, and then the reason is found under rule.
-func (s *scan) read(name, rule string) (data []byte, ok bool) {
+// cannot be read, and then the reason is found under rule. What was read is
+// what will be packed: its digest is known from then on.
+func (s *scan) read(ctx context.Context, name, rule string, limit int64) (data []byte, ok bool) {
 	f := s.lookup(name)
-	if f == nil {
+	if f == nil || s.failed != nil {
 		return nil, false
 	}
-	data, err := readSmall(f.disk, f.size)
-	if err != nil {
-		s.find(rule, SeverityError, name, err.Error(), "put a sound file there")
+	if f.size > limit {
+		s.find(rule, SeverityError, name, fmt.Sprintf("%d bytes, more than %d", f.size, limit), "put a sound file there")
+		return nil, false
 	}
-	return data, err == nil
+	data, err := s.readAll(ctx, f)
+	if err != nil {
+		s.fail(f, err)
+		return nil, false
+	}
+	return data, true
 }
 
-func readSmall(disk string, size int64) (data []byte, err error) {
-	if size > MaxConfigFile {
-		return nil, invalid("%d bytes, more than %d", size, MaxConfigFile)
-	}
-	f, err := os.Open(disk)
+// readAll reads a file whose size was checked.
+func (s *scan) readAll(ctx context.Context, f *file) (data []byte, err error) {
+	in, err := s.origin.Open(ctx, f.path, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer fsatomic.CloseErr(&err, f)
-	return io.ReadAll(io.LimitReader(f, MaxConfigFile))
+	defer fsatomic.CloseErr(&err, in)
+	if data, err = io.ReadAll(io.LimitReader(ctxio.Reader(ctx, in), f.size+1)); err != nil {
+		return nil, err
+	}
+	d := digest.FromBytes(data)
+	if int64(len(data)) != f.size || (f.digest != "" && f.digest != d) {
+		return nil, changed(f)
+	}
+	f.digest = d
+	return data, nil
+}
+
+// fail keeps the first error that reading met.
+func (s *scan) fail(f *file, err error) {
+	if s.failed == nil {
+		s.failed = fmt.Errorf("%s: %w", f.path, err)
+	}
+}
+
+func changed(f *file) error {
+	return fmt.Errorf("%s: changed while it was read, or not what its origin says: %w", f.path, bundle.ErrMismatch)
+}
+
+// readObject reads a file of JSON with the keys that Python's reader would see.
+func (s *scan) readObject(ctx context.Context, name, rule string) (o object, ok bool) {
+	data, ok := s.read(ctx, name, rule, MaxConfigFile)
+	if !ok {
+		return nil, false
+	}
+	if err := decodeObject(data, &o); err != nil {
+		s.find(rule, SeverityError, name, err.Error(), "put sound JSON there")
+		return nil, false
+	}
+	return o, true
+}
+
+// readCard reads the front matter of the model card.
+func (s *scan) readCard(ctx context.Context) Facts {
+	f := s.lookup("README.md")
+	if f == nil || f.size > maxCard || s.failed != nil {
+		return Facts{}
+	}
+	data, err := s.readAll(ctx, f)
+	if err != nil {
+		s.fail(f, err)
+	}
+	return parseCard(data)
 }
 
 // extension is the lower-case extension of a path.
 func extension(p string) string { return strings.ToLower(path.Ext(p)) }
+
+// readable reports whether an error says that the bytes are bad, rather than
+// that they did not come.
+func readable(err error) bool { return err == nil || errors.Is(err, bundle.ErrInvalid) }

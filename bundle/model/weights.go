@@ -4,88 +4,91 @@
 package model
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 // shardIndex is the file that says which shard holds which tensor.
 const shardIndex = "model.safetensors.index.json"
 
-// readConfig reads config.json and tokenizer_config.json.
-func (s *scan) readConfig() {
-	s.config = &Config{}
-	if s.lookup("config.json") == nil {
-		s.find(RuleConfig, SeverityError, "", "there is no config.json; no engine can tell what this is", "add the config.json that belongs to the weights")
-	} else if data, ok := s.read("config.json", RuleConfig); ok {
-		c, err := ParseConfig(data)
-		if err != nil {
-			s.find(RuleConfig, SeverityError, "config.json", err.Error(), "put sound JSON there")
-		} else {
-			s.config = c
-		}
-	}
-	if s.config.ModelFile != "" {
-		s.find(RuleModelFile, SeverityError, "config.json", fmt.Sprintf("model_file names code: %q", clip(s.config.ModelFile)), "remove the key; a model that needs its own code does not run here")
-	}
-	if len(s.config.AutoMap) > 0 {
-		s.find(RuleAutoMap, SeverityWarning, "config.json", fmt.Sprintf("auto_map names code: %q; it is never loaded", clip(s.config.AutoMap[0])), "remove the key, if the engine knows the architecture without it")
-	}
-	data, ok := s.read("tokenizer_config.json", RuleTokenizer)
-	if !ok {
-		return
-	}
-	var o object
-	if err := bundle.DecodeStrict(data, &o); err != nil {
-		s.find(RuleTokenizer, SeverityError, "tokenizer_config.json", err.Error(), "put sound JSON there")
-		return
-	}
-	raw := string(o["chat_template"])
-	s.tokenizerTemplate = raw != "" && raw != "null" && raw != `""`
-	if m := autoMap(o); len(m) > 0 {
-		s.find(RuleAutoMap, SeverityWarning, "tokenizer_config.json", fmt.Sprintf("auto_map names code: %q; it is never loaded", clip(m[0])), "remove the key")
-	}
-}
-
-// readWeights reads the headers of all safetensors files.
-func (s *scan) readWeights() error {
-	found := false
+// readWeights reads the headers of all safetensors files, several at once.
+func (s *scan) readWeights(ctx context.Context) {
+	var shards []*file
 	for _, f := range s.files {
-		if extension(f.path) != ".safetensors" {
-			continue
-		}
-		found = true
-		h, err := readHeaderFile(f.disk, f.size)
-		if errors.Is(err, bundle.ErrInvalid) {
-			s.find(RuleWeights, SeverityError, f.path, err.Error(), "download or convert it again")
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		s.headers = append(s.headers, h)
-		if !strings.Contains(f.path, "/") {
-			s.tensors[f.path] = tensorNames(h)
+		if extension(f.path) == ".safetensors" {
+			shards = append(shards, f)
 		}
 	}
-	if !found {
+	if len(shards) == 0 {
 		s.find(RuleWeights, SeverityError, "", "there are no safetensors weights", "convert the model to MLX safetensors first")
 	}
-	return nil
+	if s.failed != nil {
+		return
+	}
+	headers, bad := make([]*Header, len(shards)), make([]error, len(shards))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(bundle.DefaultParallel)
+	for i, f := range shards {
+		g.Go(func() (err error) {
+			if headers[i], err = s.readHeader(gctx, f); readable(err) {
+				bad[i] = err
+				return nil
+			}
+			return fmt.Errorf("%s: %w", f.path, err)
+		})
+	}
+	if s.failed = g.Wait(); s.failed != nil {
+		return
+	}
+	for i, f := range shards {
+		if bad[i] != nil {
+			s.find(RuleWeights, SeverityError, f.path, bad[i].Error(), "download or convert it again")
+			continue
+		}
+		s.headers = append(s.headers, headers[i])
+		if !strings.Contains(f.path, "/") {
+			s.tensors[f.path] = tensorNames(headers[i])
+		}
+	}
 }
 
-func readHeaderFile(disk string, size int64) (h *Header, err error) {
-	f, err := os.Open(disk)
+// readHeader reads the header of a file, and remembers what it read.
+func (s *scan) readHeader(ctx context.Context, f *file) (h *Header, err error) {
+	in, err := s.origin.Open(ctx, f.path, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer fsatomic.CloseErr(&err, f)
-	return ReadHeader(f, size)
+	defer fsatomic.CloseErr(&err, in)
+	seen := digest.SHA256.Digester()
+	counted := &countReader{r: io.TeeReader(ctxio.Reader(ctx, in), seen.Hash())}
+	if h, err = ReadHeader(counted, f.size); err != nil {
+		return nil, err
+	}
+	f.head, f.headSize = seen.Digest(), counted.n
+	return h, nil
+}
+
+// countReader counts what is read through it.
+type countReader struct {
+	r io.Reader
+	n int64
+}
+
+// Read implements io.Reader.
+func (c *countReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 func tensorNames(h *Header) map[string]bool {
@@ -97,30 +100,32 @@ func tensorNames(h *Header) map[string]bool {
 }
 
 // lintShards compares the shards with their index and with each other.
-func (s *scan) lintShards() {
+func (s *scan) lintShards(ctx context.Context) {
 	owner := map[string]string{}
 	for _, shard := range s.shards() {
-		for name := range s.tensors[shard] {
+		for _, name := range sortedKeys(s.tensors[shard]) {
 			other, twice := owner[name]
 			owner[name] = shard
 			if twice {
-				s.find(RuleShards, SeverityError, shard, fmt.Sprintf("holds tensor %q as %q does: two sets of weights", clip(name), other), "--exclude the files of one set")
+				s.find(RuleShards, SeverityError, shard, fmt.Sprintf("holds tensor %q as %q does: two sets of weights, and engines load both", clip(name), other), "--exclude the files of one set")
 				return
 			}
 		}
 	}
-	data, ok := s.read(shardIndex, RuleShards)
+	data, ok := s.read(ctx, shardIndex, RuleShards, MaxConfigFile)
 	if !ok {
 		return
 	}
 	var index struct {
 		WeightMap map[string]string `json:"weight_map"`
+		Metadata  object            `json:"metadata"`
 	}
 	if err := bundle.DecodeStrict(data, &index); err != nil {
 		s.find(RuleShards, SeverityError, shardIndex, err.Error(), "put sound JSON there")
 		return
 	}
 	s.lintIndex(index.WeightMap)
+	s.lintTotal(index.Metadata)
 }
 
 // lintIndex reports each shard once.
@@ -134,7 +139,7 @@ func (s *scan) lintIndex(weights map[string]string) {
 		case bundle.CheckPath(shard) != nil || strings.Contains(shard, "/"):
 			s.find(RuleShards, SeverityError, shardIndex, fmt.Sprintf("names the shard %q", clip(shard)), "shards lie beside their index; mend it")
 		case !ok:
-			s.find(RuleShards, SeverityError, shardIndex, fmt.Sprintf("names %q, which is not there", shard), "add the shard")
+			s.find(RuleShards, SeverityError, shardIndex, s.missing(shard), "add the shard")
 		}
 		if ok && !names[tensor] {
 			s.find(RuleShards, SeverityError, shardIndex, fmt.Sprintf("tensor %q is not in %q", clip(tensor), shard), "mend the index")
@@ -144,9 +149,81 @@ func (s *scan) lintIndex(weights map[string]string) {
 	}
 	for _, shard := range s.shards() {
 		if !named[shard] {
-			s.find(RuleShards, SeverityError, shard, "the index does not name this shard", fmt.Sprintf("--exclude %q, or mend the index", shard))
+			s.find(RuleShards, SeverityError, shard, "the index does not name this shard; engines that follow the index miss it, others load it", fmt.Sprintf("--exclude %q, or mend the index", shard))
 		}
 	}
+}
+
+// missing says what is wrong with a shard that is named and not there.
+func (s *scan) missing(shard string) string {
+	for _, have := range s.shards() {
+		if bundle.CollisionKey(have) == bundle.CollisionKey(shard) {
+			return fmt.Sprintf("names %q, and the file is %q: one file on a Mac, two elsewhere", shard, have)
+		}
+	}
+	return fmt.Sprintf("names %q, which is not there", shard)
+}
+
+// lintTotal compares the bytes that the index announces with those of the
+// tensors. Tools that convert a model often leave an older number there, and
+// no engine needs it.
+func (s *scan) lintTotal(metadata object) {
+	want, ok := get[uint64](metadata, "total_size")
+	var have uint64
+	for _, h := range s.headers {
+		for _, t := range h.Tensors {
+			have += t.End - t.Begin
+		}
+	}
+	if ok && want != have {
+		s.find(RuleTotal, SeverityWarning, shardIndex, fmt.Sprintf("total_size is %d, the tensors have %d bytes", want, have), "mend the index, or see whether a shard is of another model")
+	}
+}
+
+// mlxTypes are the dtypes that MLX reads.
+var mlxTypes = []string{"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "BF16", "F32", "F8_E4M3", "F8_E8M0", "C64"}
+
+// lintTensors judges what the headers say about the tensors; one finding of a
+// kind is enough.
+func (s *scan) lintTensors() {
+	shapes := map[string]Tensor{}
+	for _, h := range s.headers {
+		for _, t := range h.Tensors {
+			shapes[t.Name] = t
+			if !slices.Contains(mlxTypes, t.DType) && !s.found(RuleDType) {
+				s.find(RuleDType, SeverityWarning, "", fmt.Sprintf("tensor %q is of type %s, which MLX does not read", clip(t.Name), t.DType), "convert the model with mlx_lm.convert")
+			}
+		}
+	}
+	if s.found(RuleConfig) {
+		return
+	}
+	for _, name := range sortedKeys(shapes) {
+		if why := s.packedWrong(shapes, name); why != "" {
+			s.find(RuleQuantization, SeverityWarning, "config.json", fmt.Sprintf("tensor %q %s; engines may refuse it, and the parameter count is wrong", clip(name), why),
+				"put the quantization there that the weights were converted with")
+			return
+		}
+	}
+}
+
+// packedWrong says in what the shapes of packed words contradict config.json.
+func (s *scan) packedWrong(shapes map[string]Tensor, name string) string {
+	layer, ok := strings.CutSuffix(name, ".weight")
+	words, scales := shapes[name], shapes[layer+".scales"]
+	if !ok || words.DType != "U32" || len(scales.Shape) == 0 || len(scales.Shape) != len(words.Shape) {
+		return ""
+	}
+	p := s.config.Quantization.of(layer)
+	if p.Bits == 0 {
+		return "is packed, and there is no quantization"
+	}
+	last := len(words.Shape) - 1
+	have, want := words.Shape[last]*32, scales.Shape[last]*uint64(p.GroupSize)*uint64(p.Bits)
+	if p.GroupSize > 0 && have != want {
+		return fmt.Sprintf("has %d words and %d scales a row, which is not %d bits in groups of %d", words.Shape[last], scales.Shape[last], p.Bits, p.GroupSize)
+	}
+	return ""
 }
 
 func (s *scan) shards() []string { return sortedKeys(s.tensors) }

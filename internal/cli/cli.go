@@ -162,6 +162,11 @@ func (a *app) result(v any, text string) error {
 		_, err := fmt.Fprint(a.env.Stdout, edge.Clean(text))
 		return err
 	}
+	return a.document(v)
+}
+
+// document prints v as JSON, whatever the flags say.
+func (a *app) document(v any) error {
 	enc := json.NewEncoder(a.env.Stdout)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")

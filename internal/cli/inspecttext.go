@@ -113,13 +113,3 @@ func serveText(e *bundle.Environment) string {
 	}
 	return b.String()
 }
-
-func modelText(out inspected) string {
-	var b strings.Builder
-	m := out.Model
-	fmt.Fprintf(&b, "%s\n%s\n\nmodel (%s): %s, %s parameters, %s, context %d\n", out.Reference, out.Digest, m.Flavor, m.Architecture, m.Parameters, m.Quantization, m.Context)
-	for _, f := range m.Files {
-		fmt.Fprintf(&b, "  %s  %8s  %-7s %s\n", f.Descriptor.Digest.Encoded()[:12], ui.Bytes(f.Descriptor.Size), f.Kind, f.Path)
-	}
-	return b.String()
-}

@@ -5,47 +5,124 @@ package cli
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/internal/edge"
 )
+
+// modelFormats are the words of --format, and what each writes: the first
+// under the tag itself, the second beside it.
+var modelFormats = map[string][]model.Flavor{
+	"modelpack": {model.FlavorModelPack},
+	"docker":    {model.FlavorDocker},
+	"both":      {model.FlavorModelPack, model.FlavorDocker},
+}
+
+// dockerSuffix is what the tag of the second format ends in.
+const dockerSuffix = "-docker"
 
 type modelBuildOptions struct {
 	dest    string
+	format  string
 	exclude []string
 	allow   []string
+	facts   model.Facts
 }
 
 func (a *app) newModelCmd() *cobra.Command {
 	parent := &cobra.Command{
-		Use: "model", Short: "build model artifacts",
+		Use: "model", Short: "build and check model artifacts",
 		Args: cobra.ArbitraryArgs, RunE: group,
 	}
 	o := modelBuildOptions{}
 	build := &cobra.Command{
-		Use:     "build DIR -o DEST",
-		Short:   "build a model artifact from a directory of MLX safetensors",
-		Example: "  metalpack model build ./SmolLM2-135M -o docker://registry.example.com/ai/smollm2:135m",
-		Args:    exactArgs("DIR"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.runModelBuild(cmd.Context(), args[0], o) },
+		Use:   "build SOURCE -o DEST",
+		Short: "build a model artifact from MLX safetensors",
+		Long: "Build the artifact of the MLX safetensors model in a directory or in a snapshot of\n" +
+			"the Hugging Face cache, check it as 'model lint' does, and write it to the\n" +
+			"destination. Equal files give equal digests. What the model card says of licence\n" +
+			"and base model, and the cache of repository and revision, is recorded; flags go\n" +
+			"before it. stdout gets REFERENCE@DIGEST alone, one line per format.",
+		Example: "  metalpack model build ./SmolLM2-135M -o docker://registry.example.com/ai/smollm2:135m\n" +
+			"  metalpack model build ./SmolLM2-135M -o oci:out:135m --format both --exclude '*.py'",
+		Args: exactArgs("SOURCE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runModelBuild(cmd.Context(), args[0], o) },
 	}
-	f := build.Flags()
-	f.StringVarP(&o.dest, "output", "o", "", "destination: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
-	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out files that match this pattern; may be repeated")
-	f.StringArrayVar(&o.allow, "allow", nil, "let this lint rule pass; recorded in the artifact; may be repeated")
-	parent.AddCommand(build)
+	o.addFlags(build.Flags())
+	parent.AddCommand(build, a.newModelLintCmd())
 	return parent
 }
 
-func (a *app) runModelBuild(ctx context.Context, dir string, o modelBuildOptions) error {
+func (o *modelBuildOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVarP(&o.dest, "output", "o", "", "destination: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
+	f.StringVar(&o.format, "format", "modelpack", "modelpack, docker, or both over the same blobs, docker's as TAG"+dockerSuffix)
+	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out files that match this pattern; may be repeated")
+	f.StringArrayVar(&o.allow, "allow", nil, "let this lint rule pass; recorded in the artifact; may be repeated")
+	f.StringVar(&o.facts.License, "license", "", "licence, by its SPDX name")
+	f.StringVar(&o.facts.Source, "source", "", "address of the repository the model is from")
+	f.StringVar(&o.facts.Revision, "revision", "", "commit in that repository")
+	f.StringVar(&o.facts.BaseModel, "base-model", "", "model it was made from, like org/name")
+}
+
+func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOptions) error {
+	flavors, ok := modelFormats[o.format]
+	if !ok {
+		return edge.Usagef("model build: --format %q: want modelpack, docker or both", o.format)
+	}
 	dest, err := parseDest("model build", o.dest, "ai")
 	if err != nil {
 		return err
 	}
-	art, err := model.FromDir(ctx, dir, model.Options{Exclude: o.exclude, Allow: o.allow, Events: a.events()})
+	art, err := model.Build(ctx, modelOrigin(source), model.Options{Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events()})
 	if err != nil {
 		return err
 	}
-	return a.deliver(ctx, art, art.Root(), dest)
+	var all []written
+	for _, flavor := range flavors {
+		one, err := art.In(flavor)
+		if err != nil {
+			return err
+		}
+		w, err := a.move(ctx, one, one.Root(), beside(dest, len(all) > 0))
+		if err != nil {
+			return err
+		}
+		all = append(all, w)
+	}
+	if len(all) == 1 {
+		return a.result(all[0], all[0].Reference+"\n")
+	}
+	return a.result(all, join(all))
+}
+
+// modelOrigin is the place of a model that is no artifact yet.
+func modelOrigin(source string) model.Origin { return model.Dir(source) }
+
+// beside is where the second format goes.
+func beside(dest bundle.Reference, second bool) bundle.Reference {
+	if second {
+		name := dest.Tag
+		if name == "" {
+			name = "latest"
+		}
+		dest.Tag = name + dockerSuffix
+	}
+	return dest
+}
+
+func join(all []written) string {
+	lines := slices.Collect(func(yield func(string) bool) {
+		for _, w := range all {
+			if !yield(w.Reference + "\n") {
+				return
+			}
+		}
+	})
+	return strings.Join(lines, "")
 }

@@ -45,18 +45,27 @@ func (a *app) runPush(ctx context.Context, source, dest string) (err error) {
 
 func (a *app) newPullCmd() *cobra.Command {
 	var dir string
+	var include []string
 	cmd := &cobra.Command{
-		Use:     "pull REFERENCE -o DIR",
-		Short:   "pull a model into a directory",
-		Example: "  metalpack pull docker.io/ai/smollm2:135m -o ./smollm2",
-		Args:    exactArgs("REFERENCE"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.runPull(cmd.Context(), args[0], dir) },
+		Use:   "pull REFERENCE -o DIR",
+		Short: "pull a model into a directory",
+		Long: "Pull a model of any form (ModelPack, Docker v0.1 and v0.2, layers that are archives)\n" +
+			"into a directory that an engine loads. It appears when every file is there and\n" +
+			"verified. After a failure DIR.partial (DIR/.partial if DIR was there) keeps what\n" +
+			"came, and the same command goes on from there.",
+		Example: "  metalpack pull docker.io/ai/smollm2:135m -o ./smollm2\n" +
+			"  metalpack pull docker.io/ai/smollm2:135m -o ./tokenizer --include 'tokenizer*'",
+		Args: exactArgs("REFERENCE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runPull(cmd.Context(), args[0], dir, include)
+		},
 	}
-	cmd.Flags().StringVarP(&dir, "output", "o", "", "directory to fill; it must be empty or absent")
+	cmd.Flags().StringVarP(&dir, "output", "o", "", "directory to fill; absent, empty, or with files of the same model alone")
+	cmd.Flags().StringArrayVar(&include, "include", nil, "pull the files that match this pattern alone; may be repeated")
 	return cmd
 }
 
-func (a *app) runPull(ctx context.Context, word, dir string) (err error) {
+func (a *app) runPull(ctx context.Context, word, dir string, include []string) (err error) {
 	if dir == "" {
 		return edge.Usagef("pull: missing -o DIR")
 	}
@@ -69,7 +78,7 @@ func (a *app) runPull(ctx context.Context, word, dir string) (err error) {
 		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "pull: %s is an environment, not a model", ref),
 			"'metalrun install %s' installs it, 'metalpack inspect %s' shows what is in it", ref, ref)
 	}
-	if err := model.Pull(ctx, src, root, dir, model.PullOptions{Events: a.events()}); err != nil {
+	if err := model.Pull(ctx, src, root, dir, model.PullOptions{Include: include, Events: a.events()}); err != nil {
 		return err
 	}
 	ref.Digest = root.Digest

@@ -19,12 +19,21 @@ import (
 // deliver copies an artifact to dest, tags it there, and prints what was
 // written: the last step of model build and push.
 func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) error {
-	out, moved, err := a.transfer(ctx, src, root, dest)
+	out, err := a.move(ctx, src, root, dest)
 	if err != nil {
 		return err
 	}
-	a.note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
 	return a.result(out, out.Reference+"\n")
+}
+
+// move is transfer for a verb that says no more about it than how many bytes
+// moved.
+func (a *app) move(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) (written, error) {
+	out, moved, err := a.transfer(ctx, src, root, dest)
+	if err == nil {
+		a.note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
+	}
+	return out, err
 }
 
 // transfer copies an artifact to dest and tags it there.

@@ -1,0 +1,119 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/internal/edge"
+)
+
+type modelLintOptions struct {
+	format  string
+	exclude []string
+	allow   []string
+}
+
+func (a *app) newModelLintCmd() *cobra.Command {
+	o := modelLintOptions{}
+	cmd := &cobra.Command{
+		Use:   "lint SOURCE|REFERENCE",
+		Short: "say what is wrong with a model, and how to mend it",
+		Long: "Check a model in a directory, or an artifact in a registry, layout or archive, of\n" +
+			"which only the manifest, small files and safetensors headers are read. Errors are\n" +
+			"what 'model build' refuses: they exit with 1. Warnings alone exit with 0. What the\n" +
+			"author of an artifact allowed is reported all the same.",
+		Example: "  metalpack model lint ./SmolLM2-135M\n" +
+			"  metalpack model lint docker.io/ai/smollm2:135m --format sarif",
+		Args: exactArgs("SOURCE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runModelLint(cmd.Context(), args[0], o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.format, "format", "text", "text, json or sarif (2.1.0)")
+	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out files that match this pattern; may be repeated")
+	f.StringArrayVar(&o.allow, "allow", nil, "let this lint rule pass; may be repeated")
+	return cmd
+}
+
+// lintResult is the result of model lint.
+type lintResult struct {
+	Source   string          `json:"source"`
+	Errors   int             `json:"errors"`
+	Warnings int             `json:"warnings"`
+	Findings []model.Finding `json:"findings"`
+}
+
+func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions) error {
+	findings, name, err := a.lintFindings(ctx, word, model.Options{Exclude: o.exclude, Allow: o.allow, Events: a.events()})
+	if err != nil {
+		return err
+	}
+	r := lintResult{Source: name, Findings: findings}
+	if r.Findings == nil {
+		r.Findings = []model.Finding{}
+	}
+	for _, f := range findings {
+		if f.Severity == model.SeverityError {
+			r.Errors++
+		} else {
+			r.Warnings++
+		}
+	}
+	switch o.format {
+	case "text":
+		err = a.result(r, lintText(r))
+	case "json":
+		err = a.document(r)
+	case "sarif":
+		err = a.document(sarifOf(r))
+	default:
+		return edge.Usagef("model lint: --format %q: want text, json or sarif", o.format)
+	}
+	if r.Errors > 0 {
+		err = errors.Join(err, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "model lint: %s: %s", name, plural(r.Errors, "error")),
+			"mend what is named, or let a rule pass with --allow RULE"))
+	}
+	return err
+}
+
+// lintFindings lints a directory, or what a reference names. A word that
+// could be both is the directory.
+func (a *app) lintFindings(ctx context.Context, word string, o model.Options) (findings []model.Finding, name string, err error) {
+	if _, serr := os.Stat(word); serr == nil || isPath(word) {
+		findings, err = model.Lint(ctx, modelOrigin(word), o)
+		return findings, word, err
+	}
+	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	if root.MediaType == bundle.MediaTypeIndex {
+		return nil, "", edge.Errorf(bundle.ErrInvalid, "model lint: %s is an index, not the manifest of a model; Docker Model Runner refuses such a tag", ref)
+	}
+	findings, err = model.LintArtifact(ctx, src, root, o)
+	return findings, ref.String(), err
+}
+
+// isPath reports whether a word is written as a path.
+func isPath(word string) bool {
+	return word == "." || word == ".." || strings.HasPrefix(word, "/") || strings.HasPrefix(word, "./") || strings.HasPrefix(word, "../")
+}
+
+func lintText(r lintResult) string {
+	var b strings.Builder
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "%s: %s\n", f.Severity, f)
+	}
+	fmt.Fprintf(&b, "%s: %s, %s\n", r.Source, plural(r.Errors, "error"), plural(r.Warnings, "warning"))
+	return b.String()
+}
