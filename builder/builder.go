@@ -41,8 +41,10 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -99,10 +101,13 @@ type Input struct {
 // Interpreter is a python-build-standalone install_only archive: .tar, .tar.gz
 // or .tar.zst, told by its first bytes.
 type Interpreter struct {
+	File    string // name of the archive, for messages; "" = that of Path
 	Path    string
 	SHA256  string // of the archive, hex; checked when the archive is read for the first time
 	Version string // 3.12.16
 }
+
+func (i Interpreter) name() string { return cmp.Or(i.File, filepath.Base(i.Path)) }
 
 // Wheel is one wheel file of the lock.
 type Wheel struct {

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -32,7 +31,7 @@ func readInterpreter(ctx context.Context, in *Input, keep bool) (files []planned
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("interpreter %s: %w", filepath.Base(in.Interpreter.Path), err)
+		return nil, fmt.Errorf("interpreter %s: %w", in.Interpreter.name(), err)
 	}
 	return files, nil
 }
@@ -50,7 +49,7 @@ func (s *interpreterStore) plan(in *Input, scan *interpreterScan) ([]plannedFile
 		}
 		if f.Path == python {
 			if err := checkMachine(f.Machine, in.Platform); err != nil {
-				return nil, fmt.Errorf("%q: %w", f.Path, err)
+				return nil, fmt.Errorf("%q: %w", "python/"+f.Path, err)
 			}
 			found = true
 		}
@@ -128,7 +127,7 @@ func (r *scannedReader) Read(p []byte) (int, error) {
 			return n, errors.Join(err, ferr)
 		}
 		if r.content != r.store.copy {
-			return n, fmt.Errorf("interpreter %s: %w", filepath.Base(r.content), err)
+			return n, fmt.Errorf("interpreter %s: %w", r.store.archive.name(), err)
 		}
 		err = &DamagedError{What: "interpreter", Path: r.content, Err: err}
 	}

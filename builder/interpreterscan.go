@@ -23,6 +23,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/cachedir"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -125,6 +126,9 @@ func (s *interpreterStore) recall() *interpreterScan {
 		if info, err := os.Stat(s.copy); err != nil || info.Size() != scan.Expanded {
 			return nil
 		}
+	}
+	if s.keep {
+		cachedir.Touch(s.memo)
 	}
 	return scan
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // CacheItems lists what lies in the cache directory of builds: each layer in
-// each codec, and expanded interpreters. Builds share a lock on the directory;
+// each codec, and what is remembered of interpreters. Builds share a lock on the directory;
 // who removes items takes it alone. A directory that is not there has none.
 func CacheItems(dir string) (items []cachedir.Item, err error) {
 	root := os.DirFS(dir)
@@ -33,12 +33,16 @@ func CacheItems(dir string) (items []cachedir.Item, err error) {
 		for _, name := range names {
 			file, kind := filepath.Join(dir, filepath.FromSlash(name)), kind
 			paths := []string{file + ".json", file}
+			if stem, ok := strings.CutSuffix(file, ".tar"); ok && kind == KindInterpreter {
+				paths[0] = stem + ".json"
+			}
 			switch base := path.Base(name); {
 			case strings.HasSuffix(base, tempSuffix), strings.HasPrefix(base, "."):
 				kind = KindPartial
 			case strings.HasSuffix(base, ".json"):
-				if _, err := os.Lstat(strings.TrimSuffix(file, ".json")); err == nil {
-					continue // belongs to its blob
+				stem := strings.TrimSuffix(file, ".json")
+				if exists(stem) || kind == KindInterpreter && exists(stem+".tar") {
+					continue // belongs to its blob or archive
 				}
 			}
 			item, ok, err := cachedir.NewItem(kind, paths...)
@@ -51,4 +55,9 @@ func CacheItems(dir string) (items []cachedir.Item, err error) {
 		}
 	}
 	return items, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }

@@ -192,7 +192,7 @@ func (a *app) builderInput(r *recipes.Recipe, t *targetInputs) (builder.Input, e
 	in := builder.Input{
 		Name: r.Name, Release: r.Release, Platform: t.target.Bundle(),
 		Interpreter: builder.Interpreter{
-			Path: t.paths[t.target.Interpreter.SHA256], SHA256: t.target.Interpreter.SHA256, Version: t.target.Interpreter.Version,
+			File: t.target.Interpreter.File, Path: t.paths[t.target.Interpreter.SHA256], SHA256: t.target.Interpreter.SHA256, Version: t.target.Interpreter.Version,
 		},
 		Strip: r.Strip, Decisions: r.Decisions(t.target), Launch: r.Profiles(t.target), Probes: r.Probes,
 		RecipeYAML: merged, LockTOML: t.lockFile,
