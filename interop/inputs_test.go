@@ -4,6 +4,7 @@
 package interop
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,9 +62,7 @@ func (s *stage) judgeInputs(t *testing.T) {
 	pulled := t.TempDir()
 	s.tool(t, "oras", "pull", "--plain-http", "--output", pulled, s.registry+"/team/inputs:latest")
 	files := readDir(t, filepath.Join(house, "wheels"))
-	for name, what := range readDir(t, filepath.Join(house, "interpreters")) {
-		files[name] = what
-	}
+	maps.Copy(files, readDir(t, filepath.Join(house, "interpreters")))
 	if diff := cmp.Diff(files, readDir(t, pulled)); diff != "" {
 		t.Errorf("oras pull differs from the wheelhouse (-want +got):\n%s", diff)
 	}

@@ -61,15 +61,15 @@ func (s *stage) build(t *testing.T, inputs []input, around surroundings) string 
 		t.Fatal(err)
 	}
 	fill(t, filepath.Join(recipe, "wheels"), inputs, around.backward)
-	temp, err := os.MkdirTemp(around.temp, "metalpack-interop-")
-	if err != nil {
-		temp = t.TempDir()
+	temp := t.TempDir()
+	if other, err := os.MkdirTemp(around.temp, "metalpack-interop-"); err == nil { //nolint:usetesting // on another file system
+		temp = other
+		t.Cleanup(func() { _ = os.RemoveAll(other) })
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(temp) })
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `umask "$1" && shift && exec "$@"`, "sh", around.umask,
 		s.program("metalpack"), "build", "./recipe", "--platform", s.platform, "--offline", "--cache", "cache", "-o", "oci:out:latest")
 	cmd.Dir = dir
-	cmd.Env = append(around.env, "HOME="+filepath.Join(dir, "home"), "TMPDIR="+temp)
+	cmd.Env = append(slices.Clone(around.env), "HOME="+filepath.Join(dir, "home"), "TMPDIR="+temp)
 	digest := digestOf(t, s.output(t, cmd))
 	if built, err := os.ReadDir(filepath.Join(dir, "cache", "build")); err != nil || len(built) == 0 {
 		t.Errorf("no layers in the build's own cache, so none were made: %v", err)

@@ -5,18 +5,13 @@ package inputs
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/internal/ctxio"
-	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 // Where the bytes of a [Want] are, in a [Place].
@@ -50,7 +45,7 @@ func (f *Fetcher) Locate(ctx context.Context, w Want) (Place, error) {
 	}
 	for _, dir := range f.FindLinks {
 		p := Place{Where: InDirectory, Path: filepath.Join(dir, w.File)}
-		got, n, err := sumOf(ctx, p.Path)
+		got, info, err := hashFile(ctx, p.Path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -60,7 +55,7 @@ func (f *Fetcher) Locate(ctx context.Context, w Want) (Place, error) {
 		if err != nil {
 			return Place{}, fmt.Errorf("%s: %w", w.label(), err)
 		}
-		p.Size = n
+		p.Size = info.Size()
 		return p, nil
 	}
 	switch {
@@ -70,23 +65,4 @@ func (f *Fetcher) Locate(ctx context.Context, w Want) (Place, error) {
 		return Place{Where: OnIndex, Size: w.Size}, nil
 	}
 	return Place{Where: Nowhere, Size: w.Size}, nil
-}
-
-// sumOf returns the sha256 and the size of a regular file.
-func sumOf(ctx context.Context, path string) (_ string, n int64, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", 0, err
-	}
-	defer fsatomic.CloseErr(&err, f)
-	info, err := f.Stat()
-	if err != nil {
-		return "", 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return "", 0, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
-	}
-	h := sha256.New()
-	n, err = io.Copy(h, ctxio.Reader(ctx, f))
-	return hex.EncodeToString(h.Sum(nil)), n, err
 }
