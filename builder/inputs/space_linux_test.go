@@ -31,7 +31,7 @@ func disk(t *testing.T, n int64) string {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", n)); err != nil {
 		t.Skipf("mount: %v", err)
 	}
-	t.Cleanup(func() { check(t, unix.Unmount(dir, 0)) })
+	t.Cleanup(func() { check(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	return dir
 }
 
