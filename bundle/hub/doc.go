@@ -11,7 +11,8 @@
 // revision to a commit and gives a [Repo]. [OpenSnapshot] gives a [Snapshot] of
 // the cache. Both list files ([File]), open them from any byte, read small ones
 // whole and tell what the model card says ([Card]). [Select] parts the files
-// that belong to a model from those that do not.
+// that belong to a model from those that do not. [Repo.Origin] is the commit as
+// package model builds from it.
 //
 // # How it works
 //

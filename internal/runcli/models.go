@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/hub"
 	"github.com/metalpack/metalpack/bundle/modelstore"
 	"github.com/metalpack/metalpack/bundle/transports"
 	"github.com/metalpack/metalpack/internal/edge"
@@ -78,8 +79,12 @@ func (a *app) stateDir(name string) (string, error) {
 func (a *app) pullVerb() verb {
 	return verb{
 		name: "pull", args: "REFERENCE", short: "pull a model into Docker's shared model store",
-		long:    "The model appears in 'docker model list' too. A pull that was cut goes on where it stopped.",
-		example: "metalrun pull ai/smollm2:135m",
+		long: "The model appears in 'docker model list' too. A pull that was cut goes on where it stopped.\n\n" +
+			"hf.co/ORG/NAME[@REVISION] is a model of MLX safetensors on the Hugging Face hub; the list\n" +
+			"calls it huggingface.co/org/name:latest, or by its revision. HF_TOKEN, or the token that\n" +
+			"'hf auth login' keeps, opens gated and private models; HF_ENDPOINT is the address of\n" +
+			"another hub.",
+		example: "metalrun pull ai/smollm2:135m\n  metalrun pull hf.co/mlx-community/SmolLM2-135M-Instruct-4bit",
 		run: func(ctx context.Context, args []string) error {
 			if err := wantArgs("pull", args, "REFERENCE"); err != nil {
 				return err
@@ -95,6 +100,9 @@ func (a *app) pullVerb() verb {
 }
 
 func (a *app) pull(ctx context.Context, word string) (_ modelstore.Model, err error) {
+	if hub.IsReference(word) {
+		return a.pullHub(ctx, word)
+	}
 	none := modelstore.Model{}
 	ref, err := bundle.ParseSource(word, "ai")
 	if err != nil {
