@@ -5,6 +5,7 @@ package runcli
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strings"
 
@@ -61,8 +62,9 @@ func localName(word string) (string, error) {
 	return modelstore.Normalize(hubTag(ref))
 }
 
-// pullHub builds the artifact of a model on the hub into the store.
-func (a *app) pullHub(ctx context.Context, word string) (modelstore.Model, error) {
+// pullHub builds the artifact of a model on the hub into the store, without the
+// files that exclude matches.
+func (a *app) pullHub(ctx context.Context, word string, exclude []string) (modelstore.Model, error) {
 	none := modelstore.Model{}
 	ref, err := hubReference(word)
 	if err != nil {
@@ -77,13 +79,31 @@ func (a *app) pullHub(ctx context.Context, word string) (modelstore.Model, error
 		return none, err
 	}
 	client.CAFile, client.Events = a.caFile, a.events()
+	ref.Repo = spelled(store, ref)
 	repo, err := client.Open(ctx, ref)
 	if err != nil {
 		return none, err
 	}
-	art, err := model.Build(ctx, repo.Origin(), model.Options{Events: a.events()})
+	art, err := model.Build(ctx, repo.Origin(), model.Options{Exclude: exclude, Events: a.events()})
+	if lint, ok := errors.AsType[*model.LintError](err); ok {
+		return none, edge.WithHint(lint, "leave files out with 'metalrun pull %s --exclude PATTERN', or look for another conversion of the model", word)
+	}
 	if err != nil {
 		return none, err
 	}
 	return store.Pull(ctx, art, art.Root(), hubTag(ref), a.events())
+}
+
+// spelled is the repository as the hub spells it, where an earlier pull has
+// noted that: tags are in lower case.
+func spelled(store *modelstore.Store, ref hub.Reference) string {
+	m, err := store.Find(hubTag(ref))
+	if err != nil {
+		return ref.Repo
+	}
+	source := m.Info.Source
+	if i := len(source) - len(ref.Repo); i > 0 && strings.EqualFold(source[i:], ref.Repo) {
+		return source[i:]
+	}
+	return ref.Repo
 }

@@ -96,7 +96,7 @@ func (a *app) ensureModel(ctx context.Context, name, word string) error {
 		return err
 	}
 	a.note("%s is not in the store: pulling it", word)
-	_, err = a.pull(ctx, word)
+	_, err = a.pull(ctx, word, nil)
 	return err
 }
 
