@@ -51,8 +51,9 @@ func (o repoOrigin) List(ctx context.Context) (*model.Listing, error) {
 
 // names lists the first files, and how many more there are.
 func names(files []File) string {
-	var all []string
-	for _, f := range files[:min(len(files), maxNamed)] {
+	first := files[:min(len(files), maxNamed)]
+	all := make([]string, 0, len(first))
+	for _, f := range first {
 		all = append(all, f.Path)
 	}
 	text := strings.Join(all, ", ")
