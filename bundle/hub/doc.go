@@ -11,8 +11,8 @@
 // revision to a commit and gives a [Repo]. [OpenSnapshot] gives a [Snapshot] of
 // the cache. Both list files ([File]), open them from any byte and read small
 // ones whole. [Select] parts the files that belong to a model from those that
-// do not. [Repo.Origin] is the commit as package model builds from it; what the
-// model card says is read there.
+// do not. [Repo.Origin] and [Snapshot.Origin] are a commit as package model builds
+// from it; what the model card says is read there.
 //
 // # How it works
 //

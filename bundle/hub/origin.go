@@ -37,30 +37,7 @@ func (o repoOrigin) List(ctx context.Context) (*model.Listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted, left := Select(files)
-	name := subject{o.name, o.commit, ""}.String()
-	if len(left) > 0 {
-		o.s.events.Emit(bundle.Event{Kind: bundle.EventNote, What: name, Reason: name + ": left out, as no part of an MLX model: " + names(left)})
-	}
-	l := &model.Listing{Name: name, Facts: model.Facts{Source: o.URL(), Revision: o.commit}}
-	for _, f := range wanted {
-		l.Files = append(l.Files, model.OriginFile{Path: f.Path, Size: f.Size, SHA256: f.SHA256})
-	}
-	return l, nil
-}
-
-// names lists the first files, and how many more there are.
-func names(files []File) string {
-	first := files[:min(len(files), maxNamed)]
-	all := make([]string, 0, len(first))
-	for _, f := range first {
-		all = append(all, f.Path)
-	}
-	text := strings.Join(all, ", ")
-	if n := len(files) - maxNamed; n > 0 {
-		text += fmt.Sprintf(" and %d more", n)
-	}
-	return text
+	return listing(files, o.name, o.URL(), o.commit, o.s.events), nil
 }
 
 // Open implements [model.Origin]. Errors are those of [Repo.Open] and
@@ -77,10 +54,76 @@ func (o repoOrigin) Open(ctx context.Context, path string, offset int64) (io.Rea
 	if err != nil {
 		return nil, err
 	}
-	if offset < 0 || offset > f.Size {
-		return nil, o.fail(ctx, f, fmt.Errorf("offset %d of %d bytes: %w", offset, f.Size, bundle.ErrInvalid))
+	rc, err := from(ctx, data, offset)
+	return rc, o.fail(ctx, f, err)
+}
+
+// Origin is the snapshot as a place that models are built from, as
+// [Repo.Origin] is, so that both give one artifact: of a cache of the public hub
+// to the byte. events hears what is left out; nil = nobody.
+func (s *Snapshot) Origin(events bundle.EventFunc) model.Origin { return snapshotOrigin{s, events} }
+
+type snapshotOrigin struct {
+	*Snapshot
+	events bundle.EventFunc
+}
+
+// List implements [model.Origin].
+func (o snapshotOrigin) List(context.Context) (*model.Listing, error) {
+	return listing(o.files, o.name, o.URL(), o.commit, o.events), nil
+}
+
+// Open implements [model.Origin]. Errors are those of [Snapshot.Open] and
+// [Snapshot.ReadSmall].
+func (o snapshotOrigin) Open(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
+	if f, _ := find(o.files, path); f.GitID == "" {
+		return o.Snapshot.Open(ctx, path, offset)
+	}
+	data, err := o.ReadSmall(ctx, path, 0)
+	if err != nil {
+		return nil, err
+	}
+	rc, err := from(ctx, data, offset)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", o, path, err)
+	}
+	return rc, nil
+}
+
+// from reads data from offset on.
+func from(ctx context.Context, data []byte, offset int64) (io.ReadCloser, error) {
+	if offset < 0 || offset > int64(len(data)) {
+		return nil, fmt.Errorf("offset %d of %d bytes: %w", offset, len(data), bundle.ErrInvalid)
 	}
 	return bundle.BytesOpener(data[offset:])(ctx)
+}
+
+// listing is what a commit holds of a model.
+func listing(files []File, repo, source, commit string, events bundle.EventFunc) *model.Listing {
+	wanted, left := Select(files)
+	name := subject{repo, commit, ""}.String()
+	if len(left) > 0 {
+		events.Emit(bundle.Event{Kind: bundle.EventNote, What: name, Reason: name + ": left out, as no part of an MLX model: " + names(left)})
+	}
+	l := &model.Listing{Name: name, Facts: model.Facts{Source: source, Revision: commit}}
+	for _, f := range wanted {
+		l.Files = append(l.Files, model.OriginFile{Path: f.Path, Size: f.Size, SHA256: f.SHA256})
+	}
+	return l
+}
+
+// names lists the first files, and how many more there are.
+func names(files []File) string {
+	first := files[:min(len(files), maxNamed)]
+	all := make([]string, 0, len(first))
+	for _, f := range first {
+		all = append(all, f.Path)
+	}
+	text := strings.Join(all, ", ")
+	if n := len(files) - maxNamed; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
 }
 
 // openLarge streams a file. From its beginning on the head is asked for alone:

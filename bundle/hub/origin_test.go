@@ -8,13 +8,17 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/hub"
 	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/internal/regtest"
 )
 
 // An origin holds what belongs to a model, knows what the hub knows, and names
@@ -70,6 +74,46 @@ func TestOriginOpen(t *testing.T) {
 	}
 	if got, err := readFrom(t, origin, "config.json", 2); err != nil || string(got) != "model_type\": \"llama\"}" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A snapshot of the hub's cache is the same model, and nothing of it is hashed
+// that the cache has hashed.
+func TestSnapshotOrigin(t *testing.T) {
+	t.Parallel()
+	home := cached(t)
+	put(t, filepath.Join(home, "snapshots", cachedCommit, "pytorch_model.bin"), "pickle")
+	s, err := hub.OpenSnapshot(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	rec := &regtest.Recorder{}
+	origin := s.Origin(rec.Emit)
+	got, err := origin.List(t.Context())
+	want := &model.Listing{
+		Name:  "hf.co/org/name@0123456789ab",
+		Facts: model.Facts{Source: "https://huggingface.co/org/name", Revision: cachedCommit},
+		Files: []model.OriginFile{
+			{Path: "README.md", Size: 21}, {Path: "model.safetensors", Size: 600_000, SHA256: digest.FromBytes(weights).Encoded()}, {Path: "sub/empty.txt"},
+		},
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v -want +got:\n%s", err, diff)
+	}
+	if len(rec.Events) != 1 || !strings.HasSuffix(rec.Events[0].Reason, ": pytorch_model.bin") {
+		t.Errorf("events %v", rec.Events)
+	}
+	for path, want := range map[string]string{"README.md": "---\nlicense: mit\n---\n"[2:], "model.safetensors": string(weights[2:])} {
+		if got, err := readFrom(t, origin, path, 2); err != nil || string(got) != want {
+			t.Errorf("%s: %d bytes, %v", path, len(got), err)
+		}
+	}
+	put(t, filepath.Join(home, "blobs", gitID), "no longer empty")
+	for path, want := range map[string]error{"sub/empty.txt": bundle.ErrMismatch, "none": bundle.ErrNotFound} {
+		if _, err := readFrom(t, origin, path, 0); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", path, err, want)
+		}
 	}
 }
 

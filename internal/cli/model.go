@@ -5,6 +5,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -76,7 +77,7 @@ func (o *modelBuildOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.facts.BaseModel, "base-model", "", "model it was made from, like org/name")
 }
 
-func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOptions) error {
+func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOptions) (err error) {
 	flavors, ok := modelFormats[o.format]
 	if !ok {
 		return edge.Usagef("model build: --format %q: want modelpack, docker or both", o.format)
@@ -85,10 +86,11 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 	if err != nil {
 		return err
 	}
-	origin, err := a.modelOrigin(ctx, source)
+	origin, closeOrigin, err := a.modelOrigin(ctx, source)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, closeOrigin()) }()
 	art, err := model.Build(ctx, origin, model.Options{Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events()})
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -90,12 +89,8 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 // lintFindings lints a directory, a model on the hub, or what a reference
 // names. A word that could be several is the directory.
 func (a *app) lintFindings(ctx context.Context, word string, o model.Options) (findings []model.Finding, name string, err error) {
-	if _, serr := os.Stat(word); serr == nil || isPath(word) || isHub(word) {
-		origin, err := a.modelOrigin(ctx, word)
-		if err != nil {
-			return nil, "", err
-		}
-		findings, err = model.Lint(ctx, origin, o)
+	if exists(word) || isPath(word) || isHub(word) {
+		findings, err = a.lintOrigin(ctx, word, o)
 		return findings, word, err
 	}
 	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
@@ -108,6 +103,15 @@ func (a *app) lintFindings(ctx context.Context, word string, o model.Options) (f
 	}
 	findings, err = model.LintArtifact(ctx, src, root, o)
 	return findings, ref.String(), err
+}
+
+func (a *app) lintOrigin(ctx context.Context, word string, o model.Options) (findings []model.Finding, err error) {
+	origin, closeOrigin, err := a.modelOrigin(ctx, word)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeOrigin()) }()
+	return model.Lint(ctx, origin, o)
 }
 
 // isPath reports whether a word is written as a path.
