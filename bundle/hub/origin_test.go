@@ -34,7 +34,9 @@ func TestOriginList(t *testing.T) {
 		Name:  "hf.co/" + name + "@" + repo.Commit()[:12],
 		Facts: model.Facts{Source: h.Endpoint + "/" + name, Revision: repo.Commit()},
 		Files: []model.OriginFile{
-			{Path: "README.md", Size: 73}, {Path: "config.json", Size: 23}, {Path: "empty.txt"},
+			{Path: "README.md", Size: 73},
+			{Path: "config.json", Size: 23},
+			{Path: "empty.txt"},
 			{Path: "model.safetensors", Size: 600_000, SHA256: digest.FromBytes(weights).Encoded()},
 		},
 	}
