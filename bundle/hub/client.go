@@ -26,7 +26,8 @@ type Client struct {
 	Endpoint     string           // "" = [DefaultEndpoint]; http on this machine alone
 	Token        string           // sent to the endpoint's origin only; "" = anonymous
 	UserAgent    string           // "" = "metalpack"
-	Events       bundle.EventFunc // retries; nil = none
+	CAFile       string           // certificates to trust besides the system's, PEM; "" = the system's alone
+	Events       bundle.EventFunc // retries, and what of a model is left out; nil = none
 	HTTP         *http.Client     // its Transport carries all requests; nil = our own
 	Retries      int              // after the first try; 0 = [httpstream.DefaultRetries], -1 = none
 	StallTimeout time.Duration    // silence after which a connection is given up; 0 = [httpstream.DefaultStallTimeout]
@@ -48,7 +49,8 @@ type session struct {
 	content  *http.Client // files, over HTTP/1.1
 }
 
-// session checks the endpoint and the token. Errors: [bundle.ErrInvalid].
+// session checks the endpoint, the token and the certificates. Errors:
+// [bundle.ErrInvalid], or that of reading the certificates.
 func (c *Client) session() (*session, error) {
 	endpoint, err := parseEndpoint(c.Endpoint)
 	if err != nil {
@@ -73,8 +75,8 @@ func (c *Client) session() (*session, error) {
 	if s.wait == nil {
 		s.wait = httpstream.Wait
 	}
-	s.api, s.content = s.clients(c)
-	return s, nil
+	s.api, s.content, err = s.clients(c)
+	return s, err
 }
 
 // parseEndpoint reads the address of a hub.
@@ -101,7 +103,7 @@ func isLoopback(host string) bool {
 
 // clients returns what carries documents and what carries files. Redirects are
 // ours to follow: each answer is looked at.
-func (s *session) clients(c *Client) (api, content *http.Client) {
+func (s *session) clients(c *Client) (api, content *http.Client, err error) {
 	var a, b http.RoundTripper
 	if c.HTTP != nil {
 		a = c.HTTP.Transport
@@ -110,7 +112,11 @@ func (s *session) clients(c *Client) (api, content *http.Client) {
 		}
 		b = a
 	} else {
-		a, b = httpstream.Transports(nil, s.stall)
+		config, err := httpstream.Trust(c.CAFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		a, b = httpstream.Transports(config, s.stall)
 	}
 	agent := c.UserAgent
 	if agent == "" {
@@ -124,7 +130,7 @@ func (s *session) clients(c *Client) (api, content *http.Client) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
-	return wrap(a), wrap(b)
+	return wrap(a), wrap(b), nil
 }
 
 // credentialed puts the token on requests to the hub's own origin. No request

@@ -9,9 +9,10 @@
 // [ParseReference] reads hf.co/org/name@revision; [Environment] makes the
 // [Client] that the user's HF_ variables describe; [Client.Open] pins the
 // revision to a commit and gives a [Repo]. [OpenSnapshot] gives a [Snapshot] of
-// the cache. Both list files ([File]), open them from any byte, read small ones
-// whole and tell what the model card says ([Card]). [Select] parts the files
-// that belong to a model from those that do not.
+// the cache. Both list files ([File]), open them from any byte and read small
+// ones whole. [Select] parts the files that belong to a model from those that
+// do not. [Repo.Origin] and [Snapshot.Origin] are a commit as package model builds
+// from it; what the model card says is read there.
 //
 // # How it works
 //

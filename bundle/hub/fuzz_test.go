@@ -34,22 +34,3 @@ func FuzzTree(f *testing.F) {
 		}
 	})
 }
-
-// FuzzParseCard: no README breaks the reader, and what it yields is plain text.
-func FuzzParseCard(f *testing.F) {
-	f.Add([]byte("---\nlicense: mit\nbase_model: [a/b, c/d]\n---\n"))
-	f.Add([]byte("---\nlicense: &a [*a, *a]\n---"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := ParseCard(data)
-		if err != nil && !errors.Is(err, bundle.ErrInvalid) {
-			t.Error(err)
-		}
-		for _, s := range append(c.BaseModels, c.License, c.Library, c.Pipeline) {
-			for _, r := range s {
-				if r < ' ' || r > '~' {
-					t.Errorf("%q", s)
-				}
-			}
-		}
-	})
-}

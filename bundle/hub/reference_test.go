@@ -5,7 +5,6 @@ package hub_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,67 +96,5 @@ func TestEnvironment(t *testing.T) {
 		if diff := cmp.Diff([]string{test.endpoint, test.token, test.cache}, got); diff != "" {
 			t.Errorf("%s: %s", what, diff)
 		}
-	}
-}
-
-func TestParseCard(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		readme string
-		want   hub.Card
-	}{
-		"none":           {"# Title\n---\nlicense: mit\n---\n", hub.Card{}},
-		"empty":          {"---\n---\ntext", hub.Card{}},
-		"not ended":      {"---\nlicense: mit\n", hub.Card{}},
-		"all":            {"---\nlicense: apache-2.0\nbase_model: org/Big\nlibrary_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n---\n", hub.Card{License: "Apache-2.0", BaseModels: []string{"org/Big"}, Library: "mlx", Pipeline: "text-generation"}},
-		"CR LF":          {"---\r\nlicense: mit\r\n---\r\n", hub.Card{License: "MIT"}},
-		"lists":          {"---\nlicense: [mit, cc-by-4.0]\nbase_model:\n- a/b\n- ../x\n- c/d\n---\n", hub.Card{License: "MIT AND CC-BY-4.0", BaseModels: []string{"a/b", "c/d"}}},
-		"hub's own name": {"---\nlicense: llama3.2\n---\n", hub.Card{License: "LicenseRef-llama3.2"}},
-		"other, named":   {"---\nlicense: other\nlicense_name: Tongyi Qianwen (research)\n---\n", hub.Card{License: "LicenseRef-Tongyi-Qianwen-research"}},
-		"other":          {"---\nlicense: other\n---\n", hub.Card{License: "LicenseRef-other"}},
-		"unknown":        {"---\nlicense: unknown\n---\n", hub.Card{}},
-		"other kinds":    {"---\nlicense: {a: b}\nbase_model: 7\nlibrary_name: \"a\\nb\"\n---\n", hub.Card{}},
-	}
-	for what, test := range tests {
-		got, err := hub.ParseCard([]byte(test.readme))
-		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
-			t.Errorf("%s: %v %s", what, err, diff)
-		}
-	}
-	var bomb strings.Builder
-	bomb.WriteString("---\na: &a [x,x,x,x,x,x,x,x,x]\n")
-	for c := 'b'; c < 'k'; c++ {
-		fmt.Fprintf(&bomb, "%c: &%c [%s]\n", c, c, strings.Repeat("*"+string(c-1)+",", 9))
-	}
-	bomb.WriteString("license: *j\n---\n")
-	for what, readme := range map[string]string{
-		"no YAML":  "---\nlicense: [mit\n---\n",
-		"too long": "---\n" + strings.Repeat("a: b\n", 20_000) + "---\n",
-		"bomb":     bomb.String(),
-	} {
-		if got, err := hub.ParseCard([]byte(readme)); !errors.Is(err, bundle.ErrInvalid) {
-			t.Errorf("%s: %v, %v", what, got.License[:min(20, len(got.License))], err)
-		}
-	}
-}
-
-// TestCard: what a model is goes with what it comes from.
-func TestCard(t *testing.T) {
-	t.Parallel()
-	h, r, _ := open(t)
-	want := hub.Card{License: "Apache-2.0", BaseModels: []string{"org/Big"}, Library: "mlx", Source: h.Endpoint + "/" + name, Revision: r.Commit()}
-	got, err := r.Card(t.Context())
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v %s", err, diff)
-	}
-	bad := tiny()
-	bad.Files[2].Data = []byte("---\n: [\n---\n")
-	h.Add(t, bad)
-	c, _ := client(h, "")
-	if r, err = c.Open(t.Context(), hub.Reference{Repo: name}); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := r.Card(t.Context()); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), name+": README.md: front matter: ") || got.Revision != r.Commit() {
-		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -263,6 +263,3 @@ func (s *Snapshot) ReadSmall(ctx context.Context, p string, limit int64) ([]byte
 	}
 	return data, nil
 }
-
-// Card reads the front matter of README.md; see [Repo.Card].
-func (s *Snapshot) Card(ctx context.Context) (Card, error) { return readCard(ctx, s, s.URL()) }

@@ -108,7 +108,7 @@ func (s *scan) hashFile(ctx context.Context, f *file) (err error) {
 	d := digest.SHA256.Digester()
 	n, err := io.Copy(d.Hash(), io.LimitReader(ctxio.Reader(ctx, bundle.WithProgress(in, e, s.events)), f.size+1))
 	if err != nil {
-		return fmt.Errorf("%s: %w", f.path, err)
+		return f.named(err)
 	}
 	if n != f.size {
 		return changed(f)

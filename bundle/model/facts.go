@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -108,6 +109,7 @@ type card struct {
 // parseCard reads the front matter of a README.md. A card is written by hand:
 // what does not parse says nothing.
 func parseCard(data []byte) Facts {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	rest, ok := bytes.CutPrefix(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("---\n"))
 	front, _, closed := bytes.Cut(rest, []byte("\n---"))
 	if !ok || !closed || len(front) > maxFront {
@@ -117,17 +119,33 @@ func parseCard(data []byte) Facts {
 	if err := yaml.Load(front, &c); err != nil {
 		return Facts{}
 	}
-	f := Facts{BaseModel: word(c.BaseModel), Description: word(c.Description)}
-	switch license := word(c.License); license {
-	case "":
-	case "other": // the hub's word for what it has no word for
-		if name := word(c.LicenseName); name != "" {
-			f.License = spdx(name)
-		}
-	default:
-		f.License = spdx(license)
+	return Facts{License: c.license(), BaseModel: word(c.BaseModel), Description: word(c.Description)}
+}
+
+// license is all licences that the card names, joined by AND, since it does not
+// say that one may choose.
+func (c card) license() string {
+	names, ok := c.License.([]any)
+	if !ok {
+		names = []any{c.License}
 	}
-	return f
+	var all []string
+	for _, name := range names {
+		id := word(name)
+		switch id {
+		case "unknown":
+			continue
+		case "other": // the hub's word for what it has no word for
+			id = word(c.LicenseName)
+		}
+		if id = spdx(id); id != "" && !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	if expression := strings.Join(all, " AND "); len(expression) <= maxFact {
+		return expression
+	}
+	return ""
 }
 
 // word returns the first word of a value that may be a list; "" for anything

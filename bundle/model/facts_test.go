@@ -5,6 +5,7 @@ package model
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -21,6 +22,9 @@ func TestParseCard(t *testing.T) {
 	}{
 		{"usual", "---\nlicense: apache-2.0\nbase_model: Qwen/Qwen3-8B\nlibrary_name: mlx\n---\n# x\n", Facts{License: "Apache-2.0", BaseModel: "Qwen/Qwen3-8B"}},
 		{"lists", "---\r\nlicense:\r\n- mit\r\nbase_model: [a/b, c/d]\r\n---\r\n", Facts{License: "MIT", BaseModel: "a/b"}},
+		{"two licences, a mark at the top", "\ufeff---\nlicense: [mit, unknown, cc-by-4.0, mit]\n---\n", Facts{License: "MIT AND CC-BY-4.0"}},
+		{"unknown", "---\nlicense: unknown\n---\n", Facts{}},
+		{"bomb", bomb(), Facts{}},
 		{"a licence of its own", "---\nlicense: llama3.2\n---\n", Facts{License: "LicenseRef-llama3.2"}},
 		{"other", "---\nlicense: other\nlicense_name: qwen research!\n---\n", Facts{License: "LicenseRef-qwen-research"}},
 		{"other, without a name", "---\nlicense: other\n---\n", Facts{}},
@@ -38,6 +42,17 @@ func TestParseCard(t *testing.T) {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
 	}
+}
+
+// bomb is a card of 400 bytes that would have billions of words.
+func bomb() string {
+	var b strings.Builder
+	b.WriteString("---\na: &a [x,x,x,x,x,x,x,x,x]\n")
+	for c := 'b'; c < 'k'; c++ {
+		fmt.Fprintf(&b, "%c: &%c [%s]\n", c, c, strings.Repeat("*"+string(c-1)+",", 9))
+	}
+	b.WriteString("license: *j\n---\n")
+	return b.String()
 }
 
 func TestFactsCheck(t *testing.T) {

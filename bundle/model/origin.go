@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -16,7 +15,7 @@ import (
 )
 
 // Origin is where the files of a model come from: a directory ([Dir]), a
-// repository of a hub, an artifact that was pushed before ([Stored]).
+// repository of a hub or its cache (package hub), an artifact that was pushed before ([Stored]).
 // Implementations are safe for concurrent use.
 type Origin interface {
 	// List says what files there are. It moves no content.
@@ -116,15 +115,4 @@ func (g *headGuard) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
-}
-
-// hubRepository returns "org/name" if a name of a cache's folder,
-// models--org--name, says so.
-func hubRepository(folder string) string {
-	rest, ok := strings.CutPrefix(folder, "models--")
-	org, name, both := strings.Cut(rest, "--")
-	if !ok || !both || org == "" || name == "" {
-		return ""
-	}
-	return org + "/" + name
 }

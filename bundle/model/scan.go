@@ -217,8 +217,17 @@ func (s *scan) readAll(ctx context.Context, f *file) (data []byte, err error) {
 // fail keeps the first error that reading met.
 func (s *scan) fail(f *file, err error) {
 	if s.failed == nil {
-		s.failed = fmt.Errorf("%s: %w", f.path, err)
+		s.failed = f.named(err)
 	}
+}
+
+// named puts the path on an error that does not hold it: some origins know
+// files by their digest alone.
+func (f *file) named(err error) error {
+	if err == nil || strings.Contains(err.Error(), f.path) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", f.path, err)
 }
 
 func changed(f *file) error {

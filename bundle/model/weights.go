@@ -44,7 +44,7 @@ func (s *scan) readWeights(ctx context.Context) {
 				bad[i] = err
 				return nil
 			}
-			return fmt.Errorf("%s: %w", f.path, err)
+			return f.named(err)
 		})
 	}
 	if s.failed = g.Wait(); s.failed != nil {

@@ -4,15 +4,12 @@
 package remote
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/http"
 	"os"
 
 	"oras.land/oras-go/v2/registry/remote/credentials"
 
-	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/httpstream"
 )
 
@@ -31,30 +28,12 @@ func transports(o Options) (api, blobs http.RoundTripper, err error) {
 		}
 		return rt, rt, nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CAFile != "" {
-		if config.RootCAs, err = certificates(o.CAFile); err != nil {
-			return nil, nil, err
-		}
+	config, err := httpstream.Trust(o.CAFile)
+	if err != nil {
+		return nil, nil, err
 	}
 	a, b := httpstream.Transports(config, o.StallTimeout)
 	return a, b, nil
-}
-
-// certificates is the system's pool with those of file.
-func certificates(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool() // no system pool: those of file alone
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no PEM certificate in it: %w", file, bundle.ErrInvalid)
-	}
-	return pool, nil
 }
 
 // credentialStore is o.Credentials or the docker configuration.

@@ -5,6 +5,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -44,12 +45,18 @@ func (a *app) newModelCmd() *cobra.Command {
 	build := &cobra.Command{
 		Use:   "build SOURCE -o DEST",
 		Short: "build a model artifact from MLX safetensors",
-		Long: "Build the artifact of the MLX safetensors model in a directory or in a snapshot of\n" +
-			"the Hugging Face cache, check it as 'model lint' does, and write it to the\n" +
-			"destination. Equal files give equal digests. What the model card says of licence\n" +
-			"and base model, and the cache of repository and revision, is recorded; flags go\n" +
-			"before it. stdout gets REFERENCE@DIGEST alone, one line per format.",
-		Example: "  metalpack model build ./SmolLM2-135M -o docker://registry.example.com/ai/smollm2:135m\n" +
+		Long: "Build the artifact of the MLX safetensors model in a directory, in a snapshot of the\n" +
+			"Hugging Face cache, or on the hub as hf.co/ORG/NAME[@REVISION]; check it as 'model\n" +
+			"lint' does, and write it to the destination. Equal files give equal digests. What\n" +
+			"the model card says of licence and base model, and the hub or its cache of repository\n" +
+			"and commit, is recorded; flags go before it. stdout gets REFERENCE@DIGEST alone, one\n" +
+			"line per format.\n\n" +
+			"From the hub the weights stream to the destination: into a registry they go without a\n" +
+			"copy on disk. A revision is a branch, tag or commit (default: main). HF_TOKEN, or the\n" +
+			"token that 'hf auth login' keeps, opens gated and private models; HF_ENDPOINT is the\n" +
+			"address of another hub.",
+		Example: "  metalpack model build hf.co/mlx-community/SmolLM2-135M-Instruct-4bit -o docker://registry.example.com/ai/smollm2:135m\n" +
+			"  metalpack model build ./SmolLM2-135M -o docker://registry.example.com/ai/smollm2:135m\n" +
 			"  metalpack model build ./SmolLM2-135M -o oci:out:135m --format both --exclude '*.py'",
 		Args: exactArgs("SOURCE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runModelBuild(cmd.Context(), args[0], o) },
@@ -70,7 +77,7 @@ func (o *modelBuildOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.facts.BaseModel, "base-model", "", "model it was made from, like org/name")
 }
 
-func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOptions) error {
+func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOptions) (err error) {
 	flavors, ok := modelFormats[o.format]
 	if !ok {
 		return edge.Usagef("model build: --format %q: want modelpack, docker or both", o.format)
@@ -79,7 +86,12 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 	if err != nil {
 		return err
 	}
-	art, err := model.Build(ctx, modelOrigin(source), model.Options{Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events()})
+	origin, closeOrigin, err := a.modelOrigin(ctx, source)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeOrigin()) }()
+	art, err := model.Build(ctx, origin, model.Options{Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events()})
 	if err != nil {
 		return err
 	}
@@ -100,9 +112,6 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 	}
 	return a.result(all, join(all))
 }
-
-// modelOrigin is the place of a model that is no artifact yet.
-func modelOrigin(source string) model.Origin { return model.Dir(source) }
 
 // beside is where the second format goes.
 func beside(dest bundle.Reference, second bool) bundle.Reference {

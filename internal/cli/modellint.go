@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,11 +27,13 @@ func (a *app) newModelLintCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lint SOURCE|REFERENCE",
 		Short: "say what is wrong with a model, and how to mend it",
-		Long: "Check a model in a directory, or an artifact in a registry, layout or archive, of\n" +
-			"which only the manifest, small files and safetensors headers are read. Errors are\n" +
-			"what 'model build' refuses: they exit with 1. Warnings alone exit with 0. What the\n" +
-			"author of an artifact allowed is reported all the same.",
+		Long: "Check a model in a directory, on the hub (hf.co/ORG/NAME[@REVISION]), or an artifact\n" +
+			"in a registry, layout or archive, of which only the manifest, small files and\n" +
+			"safetensors headers are read. Errors are what 'model build' refuses: they exit with\n" +
+			"1. Warnings alone exit with 0. What the author of an artifact allowed is reported all\n" +
+			"the same.",
 		Example: "  metalpack model lint ./SmolLM2-135M\n" +
+			"  metalpack model lint hf.co/mlx-community/SmolLM2-135M-Instruct-4bit\n" +
 			"  metalpack model lint docker.io/ai/smollm2:135m --format sarif",
 		Args: exactArgs("SOURCE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runModelLint(cmd.Context(), args[0], o) },
@@ -85,11 +86,11 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 	return err
 }
 
-// lintFindings lints a directory, or what a reference names. A word that
-// could be both is the directory.
+// lintFindings lints a directory, a model on the hub, or what a reference
+// names. A word that could be several is the directory.
 func (a *app) lintFindings(ctx context.Context, word string, o model.Options) (findings []model.Finding, name string, err error) {
-	if _, serr := os.Stat(word); serr == nil || isPath(word) {
-		findings, err = model.Lint(ctx, modelOrigin(word), o)
+	if exists(word) || isPath(word) || isHub(word) {
+		findings, err = a.lintOrigin(ctx, word, o)
 		return findings, word, err
 	}
 	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
@@ -102,6 +103,15 @@ func (a *app) lintFindings(ctx context.Context, word string, o model.Options) (f
 	}
 	findings, err = model.LintArtifact(ctx, src, root, o)
 	return findings, ref.String(), err
+}
+
+func (a *app) lintOrigin(ctx context.Context, word string, o model.Options) (findings []model.Finding, err error) {
+	origin, closeOrigin, err := a.modelOrigin(ctx, word)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeOrigin()) }()
+	return model.Lint(ctx, origin, o)
 }
 
 // isPath reports whether a word is written as a path.

@@ -11,7 +11,8 @@
 //	recipe DIR [KEY=VALUE…]    write a recipe, its lock and its wheels (recipe.go)
 //	model DIR [KEY=VALUE…]     write a tiny model; KEY=VALUE goes into config.json
 //	exits CODE PROGRAM ARG…    run a program and want that exit code
-//	fault KEY=VALUE…           let the registry misbehave (see regtest.Fault)
+//	hub NAME DIR [KEY=VALUE…]  publish a directory on the script's own hub (hub_test.go)
+//	fault [-storage] KEY=VALUE…    let the registry, or the hub's storage, misbehave (see regtest.Fault)
 //	answers URL                wait until an HTTP server answers
 //	chat [-stream] URL MODEL PROMPT    ask; the answer's text is stdout
 //	append FILE TEXT           add bytes at the end of a file

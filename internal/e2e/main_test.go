@@ -61,6 +61,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			faulty, host := regtest.NewFaulty(t)
 			env.Values[faultyKey{}], env.Values[lastKey{}] = faulty, &lastCommand{}
+			env.Values[hubKey{}] = &testHub{t: t}
 			port, err := freePort()
 			if err != nil {
 				return err
@@ -76,7 +77,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: withRun(withPack(map[string]command{
 			"recipe": cmdRecipe, "model": cmdModel, "exits": cmdExits, "fault": cmdFault,
-			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip, "terminal": cmdTerminal,
+			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip, "terminal": cmdTerminal, "hub": cmdHub,
 		})),
 	})
 }
@@ -141,6 +142,9 @@ func cmdFault(ts *testscript.TestScript, _ bool, args []string) {
 	faulty, ok := ts.Value(faultyKey{}).(*regtest.Faulty)
 	if !ok {
 		ts.Fatalf("no registry")
+	}
+	if len(args) > 0 && args[0] == "-storage" {
+		faulty, args = hubOf(ts).Storage, args[1:]
 	}
 	var f regtest.Fault
 	for k, v := range pairs(ts, args) {

@@ -5,12 +5,16 @@ package httpstream
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
+
+	"github.com/metalpack/metalpack/bundle"
 )
 
 // MaxRedirects is how many redirects are followed.
@@ -32,13 +36,31 @@ func CheckHop(from, to *url.URL, n int) error {
 	return nil
 }
 
+// Trust is a configuration that trusts the system's certificates and those of
+// a PEM file; "" = the system's alone. Errors: that of reading the file, and
+// [bundle.ErrInvalid] if there is no certificate in it.
+func Trust(file string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if file == "" {
+		return config, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if config.RootCAs, err = x509.SystemCertPool(); err != nil {
+		config.RootCAs = x509.NewCertPool() // no system pool: those of file alone
+	}
+	if !config.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: no PEM certificate in it: %w", file, bundle.ErrInvalid)
+	}
+	return config, nil
+}
+
 // Transports returns what carries API calls, over HTTP/2 where the server has
 // it, and what carries bytes: HTTP/1.1, because HTTP/2 would put parallel
-// streams on one connection. A nil config trusts the system's certificates.
+// streams on one connection. config is that of [Trust].
 func Transports(config *tls.Config, stall time.Duration) (api, bytes *http.Transport) {
-	if config == nil {
-		config = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
 	base := func() *http.Transport {
 		return &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,

@@ -6,11 +6,13 @@ package runcli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/hub"
 	"github.com/metalpack/metalpack/bundle/modelstore"
 	"github.com/metalpack/metalpack/bundle/transports"
 	"github.com/metalpack/metalpack/internal/edge"
@@ -76,15 +78,23 @@ func (a *app) stateDir(name string) (string, error) {
 }
 
 func (a *app) pullVerb() verb {
+	var exclude multiFlag
 	return verb{
 		name: "pull", args: "REFERENCE", short: "pull a model into Docker's shared model store",
-		long:    "The model appears in 'docker model list' too. A pull that was cut goes on where it stopped.",
-		example: "metalrun pull ai/smollm2:135m",
+		long: "The model appears in 'docker model list' too. A pull that was cut goes on where it stopped.\n\n" +
+			"hf.co/ORG/NAME[@REVISION] is a model of MLX safetensors on the Hugging Face hub; the list\n" +
+			"calls it huggingface.co/org/name:latest, or by its revision. HF_TOKEN, or the token that\n" +
+			"'hf auth login' keeps, opens gated and private models; HF_ENDPOINT is the address of\n" +
+			"another hub.",
+		example: "metalrun pull ai/smollm2:135m\n  metalrun pull hf.co/mlx-community/SmolLM2-135M-Instruct-4bit",
+		flags: func(fs *flag.FlagSet) {
+			fs.Var(&exclude, "exclude", "leave out files of a model on the hub that match this `pattern`; may be repeated")
+		},
 		run: func(ctx context.Context, args []string) error {
 			if err := wantArgs("pull", args, "REFERENCE"); err != nil {
 				return err
 			}
-			m, err := a.pull(ctx, args[0])
+			m, err := a.pull(ctx, args[0], exclude)
 			if err != nil {
 				return err
 			}
@@ -94,8 +104,16 @@ func (a *app) pullVerb() verb {
 	}
 }
 
-func (a *app) pull(ctx context.Context, word string) (_ modelstore.Model, err error) {
+// pull fetches the model that word names. Of one on the hub it leaves out what
+// exclude matches; an artifact is pulled as it is.
+func (a *app) pull(ctx context.Context, word string, exclude []string) (_ modelstore.Model, err error) {
 	none := modelstore.Model{}
+	switch {
+	case hub.IsReference(word):
+		return a.pullHub(ctx, word, exclude)
+	case len(exclude) > 0:
+		return none, edge.Usagef("pull: --exclude is for models on the hub, like hf.co/org/name; %s is an artifact already", word)
+	}
 	ref, err := bundle.ParseSource(word, "ai")
 	if err != nil {
 		return none, edge.Errorf(edge.ErrUsage, "%w", err)

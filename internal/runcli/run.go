@@ -59,11 +59,15 @@ func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err erro
 	if err != nil {
 		return err
 	}
+	name, err := localName(args[0])
+	if err != nil {
+		return err
+	}
 	if o.endpoint == "" {
 		if _, _, err := a.home(o.env); err != nil {
 			return err
 		}
-		if err := a.ensureModel(ctx, args[0]); err != nil {
+		if err := a.ensureModel(ctx, name, args[0]); err != nil {
 			return err
 		}
 		o.addr = "127.0.0.1:0"
@@ -74,15 +78,16 @@ func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err erro
 		defer func() { err = errors.Join(ep.witness.instead(err), ep.close(ctx)) }()
 		o.endpoint = ep.url
 	}
-	c := &chat{app: a, endpoint: strings.TrimSuffix(o.endpoint, "/"), model: args[0], maxTokens: o.maxTokens}
+	c := &chat{app: a, endpoint: strings.TrimSuffix(o.endpoint, "/"), model: name, maxTokens: o.maxTokens}
 	if len(args) == 2 {
 		return c.once(ctx, args[1])
 	}
 	return c.loop(ctx)
 }
 
-// ensureModel pulls a model that the store does not have.
-func (a *app) ensureModel(ctx context.Context, name string) error {
+// ensureModel pulls a model, by the user's word for it, that the store does not
+// have under its name.
+func (a *app) ensureModel(ctx context.Context, name, word string) error {
 	store, err := a.store()
 	if err != nil {
 		return err
@@ -90,8 +95,8 @@ func (a *app) ensureModel(ctx context.Context, name string) error {
 	if _, err = store.Find(name); !errors.Is(err, bundle.ErrNotFound) {
 		return err
 	}
-	a.note("%s is not in the store: pulling it", name)
-	_, err = a.pull(ctx, name)
+	a.note("%s is not in the store: pulling it", word)
+	_, err = a.pull(ctx, word, nil)
 	return err
 }
 

@@ -1,0 +1,109 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runcli
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/metalpack/metalpack/bundle/hub"
+	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/bundle/modelstore"
+	"github.com/metalpack/metalpack/internal/edge"
+)
+
+// latest is the tag of what was pulled without a revision.
+const latest = "latest"
+
+// hubReference reads the name of a model on the Hugging Face hub. Lists call
+// such a model huggingface.co/org/name:TAG, so a tag is taken for the revision
+// that it is made of.
+func hubReference(word string) (hub.Reference, error) {
+	if i := strings.LastIndexByte(word, ':'); i > strings.LastIndexByte(word, '/') && !strings.Contains(word, "@") {
+		repo, tag := word[:i], word[i+1:]
+		if word = repo; tag != latest {
+			word += "@" + tag
+		}
+	}
+	ref, err := hub.ParseReference(word)
+	if err != nil {
+		return ref, edge.Errorf(edge.ErrUsage, "%w", err)
+	}
+	return ref, nil
+}
+
+// notTag is what a revision may hold and a tag may not.
+var notTag = regexp.MustCompile(`[^A-Za-z0-9._-]`)
+
+// hubTag is the name of a model of the hub in the store: latest, as Docker
+// Model Runner gives it, or the revision, so that a pinned model takes the name
+// from no other.
+func hubTag(ref hub.Reference) string {
+	tag := latest
+	if ref.Revision != "" {
+		tag = notTag.ReplaceAllString(ref.Revision, "-")
+		tag = tag[:min(len(tag), 128)] // what a tag can hold
+	}
+	return hub.Reference{Repo: ref.Repo}.String() + ":" + tag
+}
+
+// localName is the name by which the store knows what a user calls word.
+func localName(word string) (string, error) {
+	if !hub.IsReference(word) {
+		return word, nil
+	}
+	ref, err := hubReference(word)
+	if err != nil {
+		return "", err
+	}
+	return modelstore.Normalize(hubTag(ref))
+}
+
+// pullHub builds the artifact of a model on the hub into the store, without the
+// files that exclude matches.
+func (a *app) pullHub(ctx context.Context, word string, exclude []string) (modelstore.Model, error) {
+	none := modelstore.Model{}
+	ref, err := hubReference(word)
+	if err != nil {
+		return none, err
+	}
+	store, err := a.store()
+	if err != nil {
+		return none, err
+	}
+	client, err := hub.Environment(a.env.Getenv)
+	if err != nil {
+		return none, err
+	}
+	client.CAFile, client.Events = a.caFile, a.events()
+	ref.Repo = spelled(store, ref)
+	repo, err := client.Open(ctx, ref)
+	if err != nil {
+		return none, err
+	}
+	art, err := model.Build(ctx, repo.Origin(), model.Options{Exclude: exclude, Events: a.events()})
+	if lint, ok := errors.AsType[*model.LintError](err); ok {
+		return none, edge.WithHint(lint, "leave files out with 'metalrun pull %s --exclude PATTERN', or look for another conversion of the model", word)
+	}
+	if err != nil {
+		return none, err
+	}
+	return store.Pull(ctx, art, art.Root(), hubTag(ref), a.events())
+}
+
+// spelled is the repository as the hub spells it, where an earlier pull has
+// noted that: tags are in lower case.
+func spelled(store *modelstore.Store, ref hub.Reference) string {
+	m, err := store.Find(hubTag(ref))
+	if err != nil {
+		return ref.Repo
+	}
+	source := m.Info.Source
+	if i := len(source) - len(ref.Repo); i > 0 && strings.EqualFold(source[i:], ref.Repo) {
+		return source[i:]
+	}
+	return ref.Repo
+}
