@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -70,8 +71,12 @@ func (e *Env) rows() []Row {
 		Row{Is: bundle.ErrUnreachable, Code: ExitError, Hint: "check the name, the network and HTTPS_PROXY; a registry without TLS needs --plain-http"},
 		Row{Is: bundle.ErrUnavailable, Code: ExitError, Hint: "try again later: what came and is right is kept"},
 		Row{Is: bundle.ErrNotFound, Code: ExitNotFound},
+		Row{Is: syscall.ENOSPC, Code: ExitError, Hint: fullDisk},
+		Row{Is: syscall.EDQUOT, Code: ExitError, Hint: fullDisk},
 	)
 }
+
+const fullDisk = "make room there, or name a place on another disk: what is finished is kept, and the next run goes on"
 
 // hinter is an error that brings its own hint.
 type hinter interface {

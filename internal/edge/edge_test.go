@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -31,6 +33,7 @@ func TestFail(t *testing.T) {
 		{"class only", edge.Errorf(bundle.ErrUnsupportedHost, "no target x: %w", bundle.ErrNotFound), edge.ExitUnsupported, []string{"error: no target x: not found\n"}},
 		{"mismatch", fmt.Errorf("layer: %w", bundle.ErrMismatch), edge.ExitVerification, []string{"hint: the bytes are damaged"}},
 		{"not found", fmt.Errorf("tag 9: %w", bundle.ErrNotFound), edge.ExitNotFound, []string{"error: tag 9: not found"}},
+		{"full disk", &fs.PathError{Op: "write", Path: "layer", Err: syscall.ENOSPC}, edge.ExitError, []string{"error: write layer: no space left on device\n", "hint: make room there"}},
 		{"host", bundle.ErrUnsupportedHost, edge.ExitUnsupported, nil},
 		{"interrupted", fmt.Errorf("copy: %w", context.Canceled), edge.ExitInterrupted, []string{"error: interrupted"}},
 		{"own row", own, 3, []string{"hint: do this"}},
