@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,16 +30,15 @@ const (
 )
 
 // newClient returns a client for large files: HTTP/1.1, so that parallel
-// files use parallel connections, and bytes as they are.
-func newClient() *http.Client {
-	t := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DisableCompression: true,
-		TLSHandshakeTimeout: 20 * time.Second, ResponseHeaderTimeout: stallTimeout,
-		MaxIdleConnsPerHost: DefaultParallel, IdleConnTimeout: time.Minute,
+// files use parallel connections, and bytes as they are. The error is that of
+// the certificates.
+func newClient(caFile string) (*http.Client, error) {
+	config, err := httpstream.Trust(caFile)
+	if err != nil {
+		return nil, err
 	}
-	t.Protocols = new(http.Protocols)
-	t.Protocols.SetHTTP1(true)
-	return &http.Client{Transport: t}
+	_, files := httpstream.Transports(config, stallTimeout)
+	return &http.Client{Transport: files}, nil
 }
 
 // fromURL downloads into the cache.
@@ -84,14 +84,7 @@ func (j *job) wait(ctx context.Context, d time.Duration) error {
 	if j.Wait != nil {
 		return j.Wait(ctx, d)
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return httpstream.Wait(ctx, d)
 }
 
 // attempt makes one request for the bytes that p lacks.
@@ -104,36 +97,33 @@ func (j *job) attempt(ctx context.Context, w Want, address string, p *partial) (
 	if w.Size > 0 && p.size == w.Size {
 		return nil // complete; the caller checks it
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
-	if err != nil {
+	where, err := url.Parse(address)
+	if err != nil || where.Host == "" {
 		return &fetchError{host: "address", err: fmt.Errorf("does not parse: %w", bundle.ErrInvalid), final: true}
 	}
-	host := req.URL.Host
+	host, header := where.Host, http.Header{}
 	if p.size > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", p.size))
+		header.Set("Range", fmt.Sprintf("bytes=%d-", p.size))
 	}
-	resp, err := j.client.Do(req)
+	body, err := httpstream.Get(ctx, j.client, address, header, stallTimeout)
 	if err != nil {
 		var dns *net.DNSError
 		useless := errors.As(err, &dns) && dns.IsNotFound || errors.Is(err, syscall.ECONNREFUSED)
 		return &fetchError{host: host, err: fmt.Errorf("%s: %w", reason(ctx, err), bundle.ErrUnreachable), final: useless}
 	}
-	defer func() { _ = resp.Body.Close() }() // read side
+	defer func() { _ = body.Close() }() // read side
+	resp := body.Response
 	if err := accept(resp, p); err != nil {
 		if bad, ok := errors.AsType[*fetchError](err); ok {
 			bad.host = host
 		}
 		return err
 	}
-	watch := newWatchdog(cancel)
-	defer watch.stop()
 	whole := int64(0)
 	if resp.ContentLength >= 0 {
 		whole = p.size + resp.ContentLength
 	}
-	source := &sourceReader{r: bundle.WithProgress(io.NopCloser(watch.reader(resp.Body)), j.at(w, whole, p.size), j.Events)}
+	source := &sourceReader{r: bundle.WithProgress(body, j.at(w, whole, p.size), j.Events)}
 	if err := p.copy(ctx, source, w.Size); err != nil && source.err == nil && ctx.Err() == nil {
 		return err // our disk
 	}
@@ -197,29 +187,5 @@ func (s *sourceReader) Read(b []byte) (int, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
 	}
-	return n, err
-}
-
-// watchdog cancels a download through which nothing flows.
-type watchdog struct{ timer *time.Timer }
-
-var errStalled = errors.New("nothing came for a minute")
-
-func newWatchdog(cancel context.CancelCauseFunc) *watchdog {
-	return &watchdog{timer: time.AfterFunc(stallTimeout, func() { cancel(errStalled) })}
-}
-
-func (w *watchdog) stop() { w.timer.Stop() }
-
-func (w *watchdog) reader(r io.Reader) io.Reader { return watchedReader{r: r, timer: w.timer} }
-
-type watchedReader struct {
-	r     io.Reader
-	timer *time.Timer
-}
-
-func (w watchedReader) Read(b []byte) (int, error) {
-	n, err := w.r.Read(b)
-	w.timer.Reset(stallTimeout)
 	return n, err
 }

@@ -32,6 +32,7 @@ type Fetcher struct {
 	Archives  []func(context.Context) (*Archive, error) // opened only when something is missing; the caller closes what they opened
 	UV        func(context.Context) (lock.UV, error)    // called only when the index must be asked; nil = never
 	Client    *http.Client                              // nil = one connection per file, HTTP/1.1
+	CAFile    string                                    // certificates to trust besides the system's, PEM; "" = none; without Client
 	Offline   bool                                      // neither addresses nor the index
 	Parallel  int                                       // 0 = [DefaultParallel]
 	Events    bundle.EventFunc
@@ -57,7 +58,9 @@ func (f *Fetcher) Fetch(ctx context.Context, wants []Want) (_ map[string]string,
 	defer func() { err = errors.Join(err, release()) }()
 	j := &job{Fetcher: f, wants: wants, reasons: make(map[string]error), sizes: make(map[string]int64)}
 	if j.client = f.Client; j.client == nil {
-		j.client = newClient()
+		if j.client, err = newClient(f.CAFile); err != nil {
+			return nil, err
+		}
 	}
 	missing, err := j.search(ctx)
 	if err != nil {

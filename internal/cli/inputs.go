@@ -87,7 +87,7 @@ func (a *app) fetch(ctx context.Context, r *recipes.Recipe, all []*targetInputs,
 	}
 	f := inputs.Fetcher{
 		Cache: cache, FindLinks: append(r.WheelDirs(), o.findLinks...), Archives: archives,
-		UV: a.findUV, Offline: o.offline, Events: a.events(),
+		UV: a.findUV, Offline: o.offline, CAFile: a.caFile, Events: a.events(),
 	}
 	for _, t := range all {
 		if t.paths, err = f.Fetch(ctx, t.wants); err != nil {
