@@ -186,7 +186,7 @@ func TestBusyForEver(t *testing.T) {
 func TestStall(t *testing.T) {
 	t.Parallel()
 	f, host := regtest.NewFaulty(t)
-	r, rec := open(t, host, remote.Options{StallTimeout: 200 * time.Millisecond})
+	r, rec := open(t, host, remote.Options{StallTimeout: time.Second})
 	layer := regtest.Noise(5000)
 	blob := push(t, r, bundle.MediaTypeLayerGzip, layer)
 	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", CutAfter: 1000, Times: 1})
