@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	goruntime "runtime"
 	"slices"
 
 	"github.com/metalpack/metalpack/builder/target"
@@ -147,9 +146,6 @@ func (s *Sources) build(ctx context.Context, uv UV, c commitRequirement) (madeWh
 // sameMask runs a command under one umask, because wheels hold the modes of
 // files.
 func sameMask(argv []string) []string {
-	if goruntime.GOOS == "windows" {
-		return argv
-	}
 	return append([]string{"sh", "-c", `umask 022 && exec "$@"`, "sh"}, argv...)
 }
 

@@ -40,18 +40,6 @@ func Environment(getenv func(string) string) (*Client, error) {
 	return c, err
 }
 
-// CacheDir is where the hub's own programs keep what they downloaded:
-// HF_HUB_CACHE, else $HF_HOME/hub; "" if there is no home directory.
-func CacheDir(getenv func(string) string) string {
-	if dir := getenv("HF_HUB_CACHE"); dir != "" {
-		return dir
-	}
-	if home := homeDir(getenv); home != "" {
-		return filepath.Join(home, "hub")
-	}
-	return ""
-}
-
 // homeDir is HF_HOME or where it lies by default; "" if nobody knows.
 func homeDir(getenv func(string) string) string {
 	if dir := getenv("HF_HOME"); dir != "" {

@@ -65,23 +65,22 @@ func TestEnvironment(t *testing.T) {
 	bad := write("bad", "hf_one\nhf_two")
 	long := write("long", strings.Repeat("x", 5000))
 	tests := map[string]struct {
-		env                    map[string]string
-		endpoint, token, cache string
-		want                   error
+		env             map[string]string
+		endpoint, token string
+		want            error
 	}{
 		"nothing":  {},
-		"home":     {env: map[string]string{"HOME": home}, token: "hf_default", cache: filepath.Join(home, ".cache/huggingface/hub")},
-		"xdg":      {env: map[string]string{"HOME": home, "XDG_CACHE_HOME": home}, cache: filepath.Join(home, "huggingface/hub")},
-		"HF_HOME":  {env: map[string]string{"HOME": home, "HF_HOME": filepath.Join(home, "hf")}, token: "hf_home", cache: filepath.Join(home, "hf/hub")},
-		"path":     {env: map[string]string{"HOME": home, "HF_TOKEN_PATH": path, "HF_HUB_CACHE": "/c"}, token: "hf_path", cache: "/c"},
+		"home":     {env: map[string]string{"HOME": home}, token: "hf_default"},
+		"xdg":      {env: map[string]string{"HOME": home, "XDG_CACHE_HOME": home}},
+		"HF_HOME":  {env: map[string]string{"HOME": home, "HF_HOME": filepath.Join(home, "hf")}, token: "hf_home"},
+		"path":     {env: map[string]string{"HOME": home, "HF_TOKEN_PATH": path}, token: "hf_path"},
 		"HF_TOKEN": {env: map[string]string{"HF_TOKEN": " hf_env\n", "HF_TOKEN_PATH": path, "HF_ENDPOINT": "https://hub.example"}, endpoint: "https://hub.example", token: "hf_env"},
 		"CR LF":    {env: map[string]string{"HF_TOKEN": "hf_a\r\nX: hf_b"}, want: bundle.ErrInvalid},
 		"two":      {env: map[string]string{"HF_TOKEN_PATH": bad}, want: bundle.ErrInvalid},
 		"long":     {env: map[string]string{"HF_TOKEN_PATH": long}, want: bundle.ErrInvalid},
 	}
 	for what, test := range tests {
-		getenv := func(k string) string { return test.env[k] }
-		c, err := hub.Environment(getenv)
+		c, err := hub.Environment(func(k string) string { return test.env[k] })
 		if test.want != nil {
 			if !errors.Is(err, test.want) || strings.Contains(err.Error(), "hf_") {
 				t.Errorf("%s: %v", what, err)
@@ -92,8 +91,8 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 			continue
 		}
-		got := []string{c.Endpoint, c.Token, hub.CacheDir(getenv)}
-		if diff := cmp.Diff([]string{test.endpoint, test.token, test.cache}, got); diff != "" {
+		got := []string{c.Endpoint, c.Token}
+		if diff := cmp.Diff([]string{test.endpoint, test.token}, got); diff != "" {
 			t.Errorf("%s: %s", what, diff)
 		}
 	}

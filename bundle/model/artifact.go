@@ -39,11 +39,6 @@ type Artifact struct {
 	files    map[digest.Digest]*file
 }
 
-// FromDir is [Build] of the model in a directory.
-func FromDir(ctx context.Context, dir string, o Options) (*Artifact, error) {
-	return Build(ctx, Dir(dir), o)
-}
-
 // Build makes the artifact of the model at an origin: it lints, reads the
 // safetensors headers and the small files that say what the model is, and
 // hashes the files whose digest is not known. Lint warnings are events.

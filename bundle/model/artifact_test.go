@@ -23,7 +23,7 @@ import (
 
 func build(t *testing.T, dir string, o Options) *Artifact {
 	t.Helper()
-	a, err := FromDir(t.Context(), dir, o)
+	a, err := Build(t.Context(), Dir(dir), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func build(t *testing.T, dir string, o Options) *Artifact {
 
 // The bytes of manifest and config are the format: this test changes only with
 // docs/format.md.
-func TestFromDirBytes(t *testing.T) {
+func TestBuildBytes(t *testing.T) {
 	t.Parallel()
 	a := build(t, writeModel(t, t.TempDir(), map[string]string{"tokenizer_config.json": "", "chat_template.jinja": "<&>"}), Options{Allow: []string{RuleCode, RuleAutoMap}})
 	var layers []string
@@ -64,7 +64,7 @@ func (a *Artifact) find(p string) bundle.Descriptor {
 	return bundle.Descriptor{}
 }
 
-func TestFromDirIsDeterministic(t *testing.T) {
+func TestBuildIsDeterministic(t *testing.T) {
 	t.Parallel()
 	one, two := t.TempDir(), t.TempDir()
 	a := build(t, writeModel(t, one, nil), Options{})
@@ -137,14 +137,14 @@ func TestPullOfChangedFile(t *testing.T) {
 	}
 }
 
-func TestFromDirCancelled(t *testing.T) {
+func TestBuildCancelled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := FromDir(ctx, writeModel(t, t.TempDir(), nil), Options{}); !errors.Is(err, context.Canceled) {
+	if _, err := Build(ctx, Dir(writeModel(t, t.TempDir(), nil)), Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := FromDir(t.Context(), filepath.Join(t.TempDir(), "none"), Options{}); !errors.Is(err, bundle.ErrNotFound) {
+	if _, err := Build(t.Context(), Dir(filepath.Join(t.TempDir(), "none")), Options{}); !errors.Is(err, bundle.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 }

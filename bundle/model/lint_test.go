@@ -121,12 +121,12 @@ func TestLintSymlinks(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(dir, "extra.json")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := FromDir(t.Context(), dir, Options{})
+	_, err := Build(t.Context(), Dir(dir), Options{})
 	var lint *LintError
 	if !errors.As(err, &lint) || lint.Findings[0].Rule != RuleSymlink || !errors.Is(err, bundle.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := FromDir(t.Context(), dir, Options{Allow: []string{RuleSymlink}}); err == nil || !strings.Contains(err.Error(), "cannot be allowed") {
+	if _, err := Build(t.Context(), Dir(dir), Options{Allow: []string{RuleSymlink}}); err == nil || !strings.Contains(err.Error(), "cannot be allowed") {
 		t.Errorf("got %v", err)
 	}
 }
