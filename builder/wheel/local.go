@@ -4,17 +4,16 @@
 package wheel
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
-
-	"github.com/klauspost/compress/flate"
+	"sync"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/inflate"
 )
 
 // readLocals walks the local headers in the order they lie in and demands that
@@ -110,9 +109,6 @@ func (a *archive) readDescriptor(m *member, n int64) error {
 	return nil
 }
 
-// inflateBuffer is what is read at once of a packed member, in bytes.
-const inflateBuffer = 64 << 10
-
 // open inflates a member. It ends with an error if the packed bytes go on after
 // the end of the deflate stream; size and hash are checked by the caller, who
 // closes it.
@@ -121,60 +117,38 @@ func (a *archive) open(m *member) io.ReadCloser {
 	if m.method == methodStore {
 		return io.NopCloser(section)
 	}
-	f, ok := a.inflaters.Get().(*inflater)
-	if ok {
-		f.in.Reset(section)
-		ok = f.again.Reset(f.in, nil) == nil
-	}
+	z, ok := inflaters.Get().(*inflate.Reader)
 	if !ok {
-		f = &inflater{in: bufio.NewReaderSize(section, inflateBuffer)}
-		f.z = flate.NewReader(f.in)
-		f.again, _ = f.z.(flate.Resetter) // as its documentation says
+		z = new(inflate.Reader)
 	}
-	return &inflating{f, a}
+	z.Reset(section)
+	return &inflating{z}
 }
 
-// inflater is a decoder and the buffer before it, 100 kB together. An archive
-// keeps them for the next member: there are tens of thousands.
-type inflater struct {
-	in    *bufio.Reader
-	z     io.ReadCloser
-	again flate.Resetter // z too
-}
+// inflaters keeps decoders for the next member: there are tens of thousands.
+var inflaters sync.Pool // of *inflate.Reader
 
-// inflating is one member being read, with an inflater until it is closed.
-type inflating struct {
-	*inflater
-	from *archive
-}
+// inflating is one member being read, with a decoder until it is closed.
+type inflating struct{ z *inflate.Reader }
 
 // Read implements io.Reader.
 func (f *inflating) Read(p []byte) (int, error) {
-	if f.inflater == nil {
+	if f.z == nil {
 		return 0, fs.ErrClosed
 	}
 	n, err := f.z.Read(p)
-	var corrupt flate.CorruptInputError
-	switch {
-	case err == nil:
-	case errors.Is(err, io.EOF):
-		if _, perr := f.in.Peek(1); !errors.Is(perr, io.EOF) {
-			return n, invalid("data after the end of the compressed stream")
-		}
-	case errors.As(err, &corrupt), errors.Is(err, io.ErrUnexpectedEOF):
-		return n, fmt.Errorf("%w: %w", err, bundle.ErrInvalid)
+	if errors.Is(err, inflate.ErrCorrupt) || errors.Is(err, inflate.ErrTrailing) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: %w", err, bundle.ErrInvalid)
 	}
 	return n, err
 }
 
 // Close implements io.Closer.
 func (f *inflating) Close() error {
-	if f.inflater == nil {
-		return nil
+	if f.z != nil {
+		f.z.Reset(nil)
+		inflaters.Put(f.z)
+		f.z = nil
 	}
-	err := f.z.Close()
-	f.in.Reset(nil)
-	f.from.inflaters.Put(f.inflater)
-	f.inflater = nil
-	return err
+	return nil
 }

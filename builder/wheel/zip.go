@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -79,8 +78,6 @@ type archive struct {
 	r       io.ReaderAt
 	size    int64
 	members []member
-
-	inflaters sync.Pool // of *inflater
 
 	window   []byte // bytes from windowAt on, while headers are read
 	windowAt int64
