@@ -33,6 +33,7 @@ type Variant struct {
 	Platform   bundle.Platform
 	TreeDigest digest.Digest
 	Binaries   *macho.Report // of the Mach-O files
+	Outline    Outline
 
 	codecs []codec
 	layers []*builtLayer
@@ -72,10 +73,7 @@ func (p *Plan) Build(ctx context.Context) (*Variant, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Variant{
-		Name: p.in.Name, Release: p.in.Release, Platform: p.in.Platform, TreeDigest: p.TreeDigest,
-		codecs: codecs, layers: make([]*builtLayer, len(p.Layers)),
-	}
+	v := p.in.variant(p.Outline(), p.TreeDigest, codecs)
 	order := make([]int, len(p.Layers))
 	for i := range order {
 		order[i] = i
@@ -112,10 +110,21 @@ func (p *Plan) Build(ctx context.Context) (*Variant, error) {
 	if err == nil {
 		v.Binaries, err = p.lint(v.layers)
 	}
+	if err == nil {
+		err = p.remember(v)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return v, nil
+}
+
+// variant is one without layers.
+func (in *Input) variant(o Outline, tree digest.Digest, codecs []codec) *Variant {
+	return &Variant{
+		Name: in.Name, Release: in.Release, Platform: in.Platform, TreeDigest: tree, Outline: o,
+		codecs: codecs, layers: make([]*builtLayer, o.Layers),
+	}
 }
 
 // building is what the layers of one build share.
@@ -131,23 +140,13 @@ func (b *building) layer(ctx context.Context, l *Layer) (built *builtLayer, comm
 	if err := alive(ctx); err != nil {
 		return nil, nil, err
 	}
-	dir := filepath.Join(b.in.CacheDir, "layers", l.Identity)
-	built = &builtLayer{name: l.Name, blobs: make([]blob, len(b.codecs))}
-	var missing []int
-	for i, c := range b.codecs {
-		found, record, ok := cached(dir, c)
-		if !ok || built.diffID != "" && built.diffID != record.DiffID {
-			missing = append(missing, i)
-			continue
-		}
-		built.blobs[i], built.diffID, built.binaries = found, record.DiffID, record.Binaries
-	}
-	event := bundle.Event{What: "layer " + l.Name, Size: l.Size}
+	built, missing := fromCache(b.in.CacheDir, l, b.codecs)
 	if len(missing) == 0 {
-		event.Kind, event.Reason, event.Digest = bundle.EventSkipped, "in the cache", built.diffID.String()
-		b.in.Events.Emit(event)
+		b.in.Events.Emit(skipped(l.Name, l.Size, built))
 		return built, func() error { return nil }, nil
 	}
+	dir := layerDir(b.in.CacheDir, l)
+	event := bundle.Event{What: "layer " + l.Name, Size: l.Size}
 	event.Kind = bundle.EventStarted
 	b.in.Events.Emit(event)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -167,6 +166,11 @@ func (b *building) layer(ctx context.Context, l *Layer) (built *builtLayer, comm
 		b.in.Events.Emit(event)
 		return nil
 	}, nil
+}
+
+// skipped is the event of a layer that need not be built.
+func skipped(name string, size int64, built *builtLayer) bundle.Event {
+	return bundle.Event{Kind: bundle.EventSkipped, What: "layer " + name, Size: size, Reason: "in the cache", Digest: built.diffID.String()}
 }
 
 // compress streams a layer once into all missing codecs.

@@ -4,7 +4,7 @@
 // Package builder owns the way from an interpreter archive and wheels to an
 // environment as an OCI artifact.
 //
-// Start with [NewPlan], then [Plan.Build], then [Assemble], whose [Artifact] is a
+// Start with [Recall] and, if it knows nothing, [NewPlan] and [Plan.Build]; then [Assemble], whose [Artifact] is a
 // [bundle.Source] that any target can be filled from.
 //
 // # How it works
@@ -92,7 +92,7 @@ type Input struct {
 	Gzip     int              // level 1 to 9; 0 = 6, -1 = no gzip manifest
 	Zstd     string           // fast, release, best; "" = fast, "none" = no zstd manifest
 	Parallel int              // layers at once; 0 = one per processor, at most 16
-	Events   bundle.EventFunc // nil = none
+	Events   bundle.EventFunc `json:"-"` // nil = none
 
 	used  map[bundle.Decision]bool // decisions that made a difference
 	strip []stripPattern           // Strip, made ready

@@ -34,7 +34,7 @@ func lockCache(ctx context.Context, dir string) (unlock func() error, err error)
 // sweep removes unfinished files where blobs and interpreters lie.
 func sweep(dir string) error {
 	root := os.DirFS(dir)
-	for _, pattern := range []string{"interpreters/*", "layers/*/*"} {
+	for _, pattern := range []string{"interpreters/*", "layers/*/*", "plans/*"} {
 		names, err := fs.Glob(root, pattern)
 		if err != nil {
 			return err
@@ -67,6 +67,24 @@ func cached(dir string, c codec) (b blob, r blobRecord, ok bool) {
 	}
 	cachedir.Touch(file + ".json")
 	return blob{file, bundle.Descriptor{MediaType: c.mediaType, Digest: r.Digest, Size: r.Size}}, r, true
+}
+
+// layerDir is where the cache has a layer in all codecs.
+func layerDir(cache string, l *Layer) string { return filepath.Join(cache, "layers", l.Identity) }
+
+// fromCache takes from the cache what there is of a layer; missing are the
+// codecs, by number, that there is nothing of.
+func fromCache(cache string, l *Layer, codecs []codec) (built *builtLayer, missing []int) {
+	built = &builtLayer{name: l.Name, blobs: make([]blob, len(codecs))}
+	for i, c := range codecs {
+		found, record, ok := cached(layerDir(cache, l), c)
+		if !ok || built.diffID != "" && built.diffID != record.DiffID {
+			missing = append(missing, i)
+			continue
+		}
+		built.blobs[i], built.diffID, built.binaries = found, record.DiffID, record.Binaries
+	}
+	return built, missing
 }
 
 // DamagedError says that something in the cache is not what was written there.

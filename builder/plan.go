@@ -38,6 +38,7 @@ type Plan struct {
 	in     Input
 	wheels []*os.File
 	unlock func() error // of the cache
+	notes  notebook
 }
 
 // Layer is one layer as planned.
@@ -79,6 +80,7 @@ func makePlan(ctx context.Context, in Input, keep bool) (plan *Plan, err error) 
 		return nil, err
 	}
 	p := &Plan{in: in}
+	p.in.Events = p.notes.watch(in.Events)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close())

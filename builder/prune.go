@@ -17,6 +17,7 @@ import (
 const (
 	KindLayer       = "layers"
 	KindInterpreter = "interpreters"
+	KindPlan        = "plans"   // what is remembered of whole builds
 	KindPartial     = "partial" // what a killed build left
 )
 
@@ -25,7 +26,7 @@ const (
 // who removes items takes it alone. A directory that is not there has none.
 func CacheItems(dir string) (items []cachedir.Item, err error) {
 	root := os.DirFS(dir)
-	for pattern, kind := range map[string]string{"layers/*/*": KindLayer, "interpreters/*": KindInterpreter} {
+	for pattern, kind := range map[string]string{"layers/*/*": KindLayer, "interpreters/*": KindInterpreter, "plans/*": KindPlan} {
 		names, err := fs.Glob(root, pattern)
 		if err != nil {
 			return nil, err

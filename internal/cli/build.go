@@ -102,30 +102,45 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 }
 
 // buildTarget plans and builds one target.
-func (a *app) buildTarget(ctx context.Context, r *recipes.Recipe, t *targetInputs, sum *summary) (v *builder.Variant, err error) {
+func (a *app) buildTarget(ctx context.Context, r *recipes.Recipe, t *targetInputs, sum *summary) (*builder.Variant, error) {
 	in, err := a.builderInput(r, t)
 	if err != nil {
 		return nil, err
 	}
 	in.Events = sum.layers.event
-	plan, err := builder.NewPlan(ctx, in)
+	say := func(o builder.Outline) *builtTarget {
+		a.note("%s %s for %s: %s", r.Name, r.Release, t.target.Platform, outlineText(o))
+		a.screen.Expect(o.Layers, o.Size)
+		return sum.add(in.Platform, o)
+	}
+	v, known, err := builder.Recall(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, plan.Close()) }()
-	planned := sum.add(plan)
-	a.note("%s %s for %s: %s", r.Name, r.Release, t.target.Platform, planned.text())
-	a.screen.Expect(planned.Layers, planned.Size)
-	if v, err = plan.Build(ctx); err != nil {
+	var out *builtTarget
+	if known {
+		out = say(v.Outline)
+	} else if v, err = planAndBuild(ctx, in, func(o builder.Outline) { out = say(o) }); err != nil {
 		return nil, err
 	}
 	if v.Binaries.Binaries > 0 {
-		sum.Targets[len(sum.Targets)-1].Binaries = v.Binaries
+		out.Binaries = v.Binaries
 		if a.screen.Mode() != ui.Quiet {
 			a.note("%s", strings.TrimSuffix(v.Binaries.Text(), "\n"))
 		}
 	}
 	return v, nil
+}
+
+// planAndBuild builds what is planned, after it was told of.
+func planAndBuild(ctx context.Context, in builder.Input, planned func(builder.Outline)) (v *builder.Variant, err error) {
+	plan, err := builder.NewPlan(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, plan.Close()) }()
+	planned(plan.Outline())
+	return plan.Build(ctx)
 }
 
 // parseDest reads the -o of a verb.

@@ -91,6 +91,7 @@ func (a *app) cacheItems() (items []cachedir.Item, rows []cacheRow, err error) {
 		{Kind: inputs.KindInput, Path: cache.Dir()},
 		{Kind: builder.KindLayer, Path: filepath.Join(build, "layers")},
 		{Kind: builder.KindInterpreter, Path: filepath.Join(build, "interpreters")},
+		{Kind: builder.KindPlan, Path: filepath.Join(build, "plans")},
 		{Kind: inputs.KindPartial, Path: base},
 		{Kind: kindUV, Path: uv},
 	}

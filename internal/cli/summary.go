@@ -32,13 +32,10 @@ type summary struct {
 
 // builtTarget is one platform of a build.
 type builtTarget struct {
-	Platform string       `json:"platform"`
-	Floor    string       `json:"floor"`
-	Packages int          `json:"packages"`
-	Files    int          `json:"files"`
-	Size     int64        `json:"size"` // bytes of all files
-	Layers   int          `json:"layers"`
-	Codecs   []builtCodec `json:"codecs"`
+	Platform string `json:"platform"`
+	Floor    string `json:"floor"`
+	builder.Outline
+	Codecs []builtCodec `json:"codecs"`
 
 	Binaries *macho.Report `json:"binaries"` // null where there are none
 }
@@ -57,23 +54,15 @@ func newSummary(r *recipes.Recipe, next bundle.EventFunc) *summary {
 	return s
 }
 
-// add takes a plan into account.
-func (s *summary) add(p *builder.Plan) builtTarget {
-	t := builtTarget{
-		Platform: p.Environment.Platform.String(), Floor: p.Environment.Platform.Floor(),
-		Packages: len(p.Environment.Packages), Layers: len(p.Layers),
-	}
-	for _, l := range p.Layers {
-		t.Files += l.Entries
-		t.Size += l.Size
-	}
-	s.Targets = append(s.Targets, t)
-	return t
+// add takes a target into account whose variant comes next.
+func (s *summary) add(p bundle.Platform, o builder.Outline) *builtTarget {
+	s.Targets = append(s.Targets, builtTarget{Platform: p.String(), Floor: p.Floor(), Outline: o})
+	return &s.Targets[len(s.Targets)-1]
 }
 
-// text says how large the target is.
-func (t *builtTarget) text() string {
-	return fmt.Sprintf("%s, %s, %s in %s", plural(t.Packages, "package"), plural(t.Files, "file"), ui.Bytes(t.Size), plural(t.Layers, "layer"))
+// outlineText says how large an environment is.
+func outlineText(o builder.Outline) string {
+	return fmt.Sprintf("%s, %s, %s in %s", plural(o.Packages, "package"), plural(o.Files, "file"), ui.Bytes(o.Size), plural(o.Layers, "layer"))
 }
 
 // measure fills in what the finished artifact tells.
@@ -118,7 +107,7 @@ func (s *summary) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s in %.1f s", s.Name, s.Release, s.Seconds)
 	for _, t := range s.Targets {
-		fmt.Fprintf(&b, "\n  %s (%s): %s", t.Platform, t.Floor, t.text())
+		fmt.Fprintf(&b, "\n  %s (%s): %s", t.Platform, t.Floor, outlineText(t.Outline))
 		for _, c := range t.Codecs {
 			fmt.Fprintf(&b, "\n    %s: %s, %.0f%%", c.Codec, ui.Bytes(c.Size), 100*c.Ratio)
 		}
