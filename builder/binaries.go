@@ -19,8 +19,9 @@ func Rules() []string {
 	return slices.Sorted(slices.Values(slices.Concat(wheel.Rules(), macho.Rules())))
 }
 
-// watched is the opener of a file whose facts sum gets when it has been read.
-func watched(f plannedFile, sum *macho.Summary) func() (io.ReadCloser, error) {
+// watched is the opener of a file whose facts sum gets when it has been read,
+// and whose stream j may take, unless it is nil.
+func watched(f plannedFile, sum *macho.Summary, j *joiner) func() (io.ReadCloser, error) {
 	if f.open == nil {
 		return nil // a symlink
 	}
@@ -29,7 +30,11 @@ func watched(f plannedFile, sum *macho.Summary) func() (io.ReadCloser, error) {
 		if err != nil {
 			return nil, err
 		}
-		return macho.Watch(rc, func(got macho.File) { sum.Add(macho.Entry{Path: f.Path, File: got}) }), nil
+		content := macho.Watch(rc, func(got macho.File) { sum.Add(macho.Entry{Path: f.Path, File: got}) })
+		if j != nil {
+			content = j.join(rc, content)
+		}
+		return content, nil
 	}
 }
 

@@ -177,21 +177,23 @@ func skipped(name string, size int64, built *builtLayer) bundle.Event {
 func (b *building) compress(ctx context.Context, l *Layer, dir string, missing []int, built *builtLayer) (outs []*blobWriter, err error) {
 	diff := sha256.New()
 	sinks := []io.Writer{diff}
+	var join *joiner
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, discard(outs))
 		}
 	}()
 	for _, i := range missing {
-		o, err := b.newBlobWriter(dir, b.codecs[i])
+		o, err := b.newBlobWriter(dir, l, b.codecs[i])
 		if err != nil {
 			return outs, err
 		}
 		outs = append(outs, o)
 		sinks = append(sinks, o.enc)
+		join, _ = o.enc.(*joiner)
 	}
 	sum := new(macho.Summary)
-	if err := tarball.Write(ctx, io.MultiWriter(sinks...), l.tarEntries(b.in.Name, sum)); err != nil {
+	if err := tarball.Write(ctx, io.MultiWriter(sinks...), l.tarEntries(b.in.Name, sum, join)); err != nil {
 		return outs, err
 	}
 	diffID := digest.NewDigest(digest.SHA256, diff)
@@ -209,12 +211,12 @@ func (b *building) compress(ctx context.Context, l *Layer, dir string, missing [
 }
 
 // tarEntries returns the layer's entries below the payload root. What is learnt
-// of binaries while they are read goes into sum.
-func (l *Layer) tarEntries(root string, sum *macho.Summary) []tarball.Entry {
+// of binaries while they are read goes into sum; j may be nil.
+func (l *Layer) tarEntries(root string, sum *macho.Summary, j *joiner) []tarball.Entry {
 	entries := make([]tarball.Entry, 0, len(l.files))
 	for _, f := range l.files {
 		entries = append(entries, tarball.Entry{
-			Name: root + "/" + f.Path, Link: f.Target, Executable: f.Mode == bundle.ModeExecutable, Size: f.Size, Open: watched(f, sum),
+			Name: root + "/" + f.Path, Link: f.Target, Executable: f.Mode == bundle.ModeExecutable, Size: f.Size, Open: watched(f, sum, j),
 		})
 	}
 	return entries
@@ -223,19 +225,19 @@ func (l *Layer) tarEntries(root string, sum *macho.Summary) []tarball.Entry {
 // blobWriter compresses into a temporary file beside the blob's place.
 type blobWriter struct {
 	codec codec
-	dir   string
+	path  string
 	file  *os.File
 	enc   encoder
 	sum   hash.Hash
 	done  bool
 }
 
-func (b *building) newBlobWriter(dir string, c codec) (*blobWriter, error) {
+func (b *building) newBlobWriter(dir string, l *Layer, c codec) (*blobWriter, error) {
 	f, err := os.CreateTemp(dir, c.label+"-*"+tempSuffix)
 	if err != nil {
 		return nil, err
 	}
-	o := &blobWriter{codec: c, dir: dir, file: f, sum: sha256.New()}
+	o := &blobWriter{codec: c, path: filepath.Join(dir, c.file(l)), file: f, sum: sha256.New()}
 	if o.enc, err = b.encoders.take(c, io.MultiWriter(f, o.sum)); err != nil {
 		return nil, errors.Join(err, o.discard())
 	}
@@ -256,7 +258,7 @@ func (o *blobWriter) commit(built *builtLayer) (blob, error) {
 	if err := o.file.Close(); err != nil {
 		return blob{}, err
 	}
-	file := filepath.Join(o.dir, o.codec.label)
+	file := o.path
 	if err := os.Rename(o.file.Name(), file); err != nil { // made durable with the record, in the same directory
 		return blob{}, err
 	}

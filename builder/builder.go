@@ -89,7 +89,7 @@ type Input struct {
 	LockTOML   []byte
 
 	CacheDir string           // layers and unpacked interpreters
-	Gzip     int              // level 1 to 9; 0 = 6, -1 = no gzip manifest
+	Gzip     int              // level 1 to 9 or GzipJoin; 0 = 6, -1 = no gzip manifest
 	Zstd     string           // fast, release, best; "" = fast, "none" = no zstd manifest
 	Parallel int              // layers at once; 0 = one per processor, at most 16
 	Events   bundle.EventFunc `json:"-"` // nil = none

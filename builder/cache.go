@@ -55,12 +55,12 @@ func sweep(dir string) error {
 // cached looks for a blob in the cache. Its size is compared; its bytes are
 // checked by whoever reads them, see [DamagedError]. One whose binaries nobody
 // has looked at does not count.
-func cached(dir string, c codec) (b blob, r blobRecord, ok bool) {
-	data, err := os.ReadFile(filepath.Join(dir, c.label+".json"))
+func cached(cache string, l *Layer, c codec) (b blob, r blobRecord, ok bool) {
+	file := filepath.Join(layerDir(cache, l), c.file(l))
+	data, err := os.ReadFile(file + ".json")
 	if err != nil || bundle.DecodeStrict(data, &r) != nil || bundle.CheckDigest(r.DiffID) != nil || bundle.CheckDigest(r.Digest) != nil || r.Binaries == nil {
 		return blob{}, r, false
 	}
-	file := filepath.Join(dir, c.label)
 	info, err := os.Stat(file)
 	if err != nil || !info.Mode().IsRegular() || info.Size() != r.Size {
 		return blob{}, r, false
@@ -77,7 +77,7 @@ func layerDir(cache string, l *Layer) string { return filepath.Join(cache, "laye
 func fromCache(cache string, l *Layer, codecs []codec) (built *builtLayer, missing []int) {
 	built = &builtLayer{name: l.Name, blobs: make([]blob, len(codecs))}
 	for i, c := range codecs {
-		found, record, ok := cached(layerDir(cache, l), c)
+		found, record, ok := cached(cache, l, c)
 		if !ok || built.diffID != "" && built.diffID != record.DiffID {
 			missing = append(missing, i)
 			continue

@@ -4,6 +4,7 @@
 package builder
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"sync"
@@ -31,7 +32,23 @@ type codec struct {
 	label     string // of the annotation and the cache: codec, library, version, level
 	mediaType string
 	new       func() (encoder, error)
+	joins     bool // streams of wheels: the blob depends on more than the content
 }
+
+// file is the name of a layer's blob in the cache.
+func (c codec) file(l *Layer) string {
+	if c.joins && l.Wheels != "" {
+		return c.label + "-" + l.Wheels
+	}
+	return c.label
+}
+
+// defaultGzip is the level that is meant by none, and GzipJoin asks for a
+// [joiner].
+const (
+	defaultGzip = 6
+	GzipJoin    = -2
+)
 
 // encoder is a compressor. Close ends a stream, and Reset makes it as good as
 // new for the next.
@@ -77,11 +94,16 @@ func (e *encoders) give(c codec, enc encoder) {
 // codecs returns what the input asks for: gzip first, because every client can
 // read it and some take the first entry. The error wraps [bundle.ErrInvalid].
 func (in *Input) codecs() (all []codec, err error) {
-	level := in.Gzip
-	if level == 0 {
-		level = 6
-	}
-	if level != -1 {
+	level := cmp.Or(in.Gzip, defaultGzip)
+	switch {
+	case level == GzipJoin:
+		all = append(all, codec{
+			label:     fmt.Sprintf("gzip-klauspost-%s-join", compressVersion),
+			mediaType: bundle.MediaTypeLayerGzip,
+			new:       newJoiner,
+			joins:     true,
+		})
+	case level != -1:
 		if level < gzip.BestSpeed || level > gzip.BestCompression {
 			return nil, fmt.Errorf("gzip level %d: want 1 to 9: %w", in.Gzip, bundle.ErrInvalid)
 		}

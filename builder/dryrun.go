@@ -5,7 +5,6 @@ package builder
 
 import (
 	"context"
-	"path/filepath"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -34,7 +33,7 @@ func (p *Plan) Cached(l *Layer) ([]CachedBlob, error) {
 	}
 	blobs := make([]CachedBlob, 0, len(codecs))
 	for _, c := range codecs {
-		b, _, ok := cached(filepath.Join(p.in.CacheDir, "layers", l.Identity), c)
+		b, _, ok := cached(p.in.CacheDir, l, c)
 		if !ok {
 			b = blob{}
 		}

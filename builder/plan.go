@@ -45,6 +45,7 @@ type Plan struct {
 type Layer struct {
 	Name     string
 	Identity string // sha256 over its tree rows, the payload root and the tar format, hex
+	Wheels   string // sha256 over those of the wheels in it, hex; "" = of none
 	Size     int64  // bytes of its files
 	Entries  int
 
@@ -135,7 +136,9 @@ func (p *Plan) layOut(files []plannedFile) {
 		p.Tree.Entries = append(p.Tree.Entries, f.TreeEntry)
 	}
 	for name, group := range groups {
-		p.Layers = append(p.Layers, newLayer(p.in.Name, name, group))
+		l := newLayer(p.in.Name, name, group)
+		l.Wheels = p.in.sumOf(l.files)
+		p.Layers = append(p.Layers, l)
 	}
 	slices.SortFunc(p.Layers, func(a, b Layer) int {
 		if (a.Name == layerInterpreter) != (b.Name == layerInterpreter) {
@@ -167,6 +170,25 @@ func newLayer(root, name string, files []plannedFile) Layer {
 	}
 	l.Identity = hex.EncodeToString(h.Sum(nil))
 	return l
+}
+
+// sumOf is the sha256 over those of the wheels that files come from.
+func (in *Input) sumOf(files []plannedFile) string {
+	owners := map[string]bool{}
+	for i := range files {
+		owners[files[i].owner] = true
+	}
+	h, some := sha256.New(), false
+	for _, w := range in.Wheels { // in the order of the lock
+		if owners[w.File] {
+			_, _ = fmt.Fprintln(h, w.SHA256) // a hash takes all
+			some = true
+		}
+	}
+	if !some {
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // describe fills the environment but for what depends on it.

@@ -55,6 +55,7 @@ type recollection struct {
 type recalledLayer struct {
 	Name     string        `json:"name"`
 	Identity string        `json:"identity"`
+	Wheels   string        `json:"wheels"`
 	DiffID   digest.Digest `json:"diffId"`
 	Size     int64         `json:"size"` // bytes of its files
 }
@@ -81,13 +82,13 @@ func Recall(ctx context.Context, in Input) (v *Variant, ok bool, err error) {
 		return nil, false, nil
 	}
 	data, err := os.ReadFile(name)
-	var r recollection
+	var r recollection // what is not there, or not readable, is not remembered
 	if err != nil || json.Unmarshal(data, &r) != nil || len(r.Layers) != r.Outline.Layers {
-		return nil, false, nil //nolint:nilerr // what is not there, or not readable, is not remembered
+		return nil, false, nil
 	}
 	v = in.variant(r.Outline, r.TreeDigest, codecs)
 	for i, l := range r.Layers {
-		built, missing := fromCache(in.CacheDir, &Layer{Name: l.Name, Identity: l.Identity}, codecs)
+		built, missing := fromCache(in.CacheDir, &Layer{Name: l.Name, Identity: l.Identity, Wheels: l.Wheels}, codecs)
 		if len(missing) > 0 || built.diffID != l.DiffID {
 			return nil, false, nil
 		}
@@ -113,7 +114,7 @@ func (p *Plan) remember(v *Variant) error {
 	}
 	r := recollection{Outline: v.Outline, TreeDigest: v.TreeDigest, Binaries: v.Binaries, Notes: p.notes.all()}
 	for i, l := range p.Layers {
-		r.Layers = append(r.Layers, recalledLayer{l.Name, l.Identity, v.layers[i].diffID, l.Size})
+		r.Layers = append(r.Layers, recalledLayer{l.Name, l.Identity, l.Wheels, v.layers[i].diffID, l.Size})
 	}
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -149,7 +150,7 @@ func (in *Input) memory() (name string, ok bool) {
 		all.Wheels[i].Path = ""
 	}
 	h := sha256.New()
-	if err := json.NewEncoder(h).Encode(all); err != nil {
+	if err := json.NewEncoder(h).Encode(all); err != nil { //nolint:musttag // hashed, and read by nobody
 		return "", false
 	}
 	_, _ = fmt.Fprint(h, stamp) // a hash takes all

@@ -64,7 +64,10 @@ func TestRecall(t *testing.T) {
 		t.Errorf("%d events, want %d notes again and %d layers skipped", len(events), notes, v.Outline.Layers)
 	}
 	for name, change := range map[string]func(*Input){
-		"another wheel":    func(in *Input) { in.Wheels = append([]Wheel{}, in.Wheels...); in.Wheels[1].SHA256 = in.Wheels[0].SHA256 },
+		"another wheel": func(in *Input) {
+			in.Wheels = append([]Wheel{}, in.Wheels...)
+			in.Wheels[1].SHA256 = in.Wheels[0].SHA256
+		},
 		"another pattern":  func(in *Input) { in.Strip = nil },
 		"another level":    func(in *Input) { in.Zstd = "release" },
 		"another recipe":   func(in *Input) { in.RecipeYAML = []byte("version: 2\n") },

@@ -149,8 +149,8 @@ func (r *Recipe) setDefaults() {
 	if len(r.Compression.Codecs) == 0 {
 		r.Compression.Codecs = []string{CodecGzip, CodecZstd}
 	}
-	r.Compression.Gzip = cmp.Or(r.Compression.Gzip, DefaultGzip)
 	r.Compression.Zstd = cmp.Or(r.Compression.Zstd, DefaultZstd)
+	r.Compression.Gzip = cmp.Or(r.Compression.Gzip, DefaultGzip)
 	for i := range r.Targets {
 		in := &r.Targets[i].Interpreter
 		if u, err := url.Parse(in.URL); in.File == "" && err == nil && in.URL != "" {

@@ -30,10 +30,12 @@
 package recipes
 
 import (
+	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -140,16 +142,47 @@ const (
 // Compression says how layers are compressed; what is not set gets the
 // defaults of [DefaultGzip] and [DefaultZstd] and both codecs.
 type Compression struct {
-	Codecs []string `yaml:"codecs"` // CodecGzip, CodecZstd
-	Gzip   int      `yaml:"gzip"`   // 1 to 9
-	Zstd   string   `yaml:"zstd"`   // fast, release, best
+	Codecs []string  `yaml:"codecs"` // CodecGzip, CodecZstd
+	Gzip   GzipLevel `yaml:"gzip"`
+	Zstd   string    `yaml:"zstd"` // fast, release, best
 }
+
+// GzipLevel is a level from 1 to 9, or [GzipJoin]; 0 is none that was said.
+type GzipLevel int
+
+// GzipJoin takes what wheels have compressed as it is.
+const GzipJoin GzipLevel = -1
 
 // Default levels.
 const (
-	DefaultGzip = 6
+	DefaultGzip = GzipJoin
 	DefaultZstd = "release"
 )
+
+// UnmarshalText implements encoding.TextUnmarshaler. The error wraps
+// [bundle.ErrInvalid].
+func (g *GzipLevel) UnmarshalText(text []byte) error {
+	if string(text) == gzipJoin {
+		*g = GzipJoin
+		return nil
+	}
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n <= 0 {
+		return fmt.Errorf("level %q of gzip: want 1 to 9 or %s: %w", text, gzipJoin, bundle.ErrInvalid)
+	}
+	*g = GzipLevel(n)
+	return nil
+}
+
+// MarshalYAML implements yaml.Marshaler.
+func (g GzipLevel) MarshalYAML() (any, error) {
+	if g == GzipJoin {
+		return gzipJoin, nil
+	}
+	return int(g), nil
+}
+
+const gzipJoin = "join"
 
 // Dir is the directory of the recipe, "" when it is embedded.
 func (r *Recipe) Dir() string { return r.home.dir }

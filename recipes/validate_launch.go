@@ -54,8 +54,8 @@ func (c *checker) compression(z Compression) {
 			c.fail(fmt.Sprintf("compression.codecs[%d]", i), "%q: known are gzip, zstd, each once", codec)
 		}
 	}
-	if z.Gzip < 1 || z.Gzip > 9 {
-		c.fail("compression.gzip", "%d: want 1 to 9", z.Gzip)
+	if z.Gzip > 9 {
+		c.fail("compression.gzip", "%d: want 1 to 9 or join", z.Gzip)
 	}
 	if z.Zstd != "fast" && z.Zstd != "release" && z.Zstd != "best" {
 		c.fail("compression.zstd", "%q: known are fast, release, best", z.Zstd)

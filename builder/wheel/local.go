@@ -122,14 +122,17 @@ func (a *archive) open(m *member) io.ReadCloser {
 		z = new(inflate.Reader)
 	}
 	z.Reset(section)
-	return &inflating{z}
+	return &inflating{z, section}
 }
 
 // inflaters keeps decoders for the next member: there are tens of thousands.
 var inflaters sync.Pool // of *inflate.Reader
 
 // inflating is one member being read, with a decoder until it is closed.
-type inflating struct{ z *inflate.Reader }
+type inflating struct {
+	z      *inflate.Reader
+	packed *io.SectionReader
+}
 
 // Read implements io.Reader.
 func (f *inflating) Read(p []byte) (int, error) {

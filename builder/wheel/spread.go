@@ -82,65 +82,6 @@ func headers(data []byte, field string) (values []string) {
 	return values
 }
 
-// verified inflates a member and ends with an error unless it is what RECORD
-// says.
-func (w *Wheel) verified(m *member) io.ReadCloser {
-	rc := w.arch.open(m)
-	sum := digest.NewDigestFromEncoded(digest.SHA256, w.rows[m.name].sum)
-	return struct {
-		io.Reader
-		io.Closer
-	}{bundle.NewVerifier(rc, bundle.Descriptor{Digest: sum, Size: m.size}), rc}
-}
-
-// Open inflates the file. The stream ends with an error that wraps
-// [bundle.ErrMismatch] or [bundle.ErrInvalid] and names wheel and member unless
-// its bytes are those of RECORD.
-func (f File) Open() (io.ReadCloser, error) {
-	if f.wheel == nil {
-		return io.NopCloser(bytes.NewReader(f.content)), nil
-	}
-	return &namedReader{f.wheel.verified(f.member), f.wheel.File, f.member.name}, nil
-}
-
-// RecordError is a member whose bytes are not those of RECORD, in a wheel that
-// as a file is what was asked for.
-type RecordError struct {
-	Wheel, Member string
-	Err           error // wraps [bundle.ErrMismatch]
-}
-
-// Error names the wheel, the member and both hashes.
-func (e *RecordError) Error() string {
-	return fmt.Sprintf("%s: %s: not what RECORD says: %v", e.Wheel, e.Member, e.Err)
-}
-
-// Unwrap returns Err.
-func (e *RecordError) Unwrap() error { return e.Err }
-
-// Hint says what can be done about it.
-func (e *RecordError) Hint() string {
-	return "the wheel is the file that the lock names, its own RECORD is wrong: take another release of the package, or let it pass under wheels.waive in the recipe (rule " + RuleRecord + ")"
-}
-
-// namedReader says of whom an error speaks.
-type namedReader struct {
-	io.ReadCloser
-	wheel, member string
-}
-
-// Read implements io.Reader.
-func (r *namedReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		if errors.Is(err, bundle.ErrMismatch) {
-			return n, &RecordError{Wheel: r.wheel, Member: r.member, Err: err}
-		}
-		err = fmt.Errorf("%s: %s: %w", r.wheel, r.member, err)
-	}
-	return n, err
-}
-
 // made is a file that does not come from the archive.
 func (w *Wheel) made(p string, content []byte, mode uint32) File {
 	return File{Path: p, Mode: mode, Size: int64(len(content)), SHA256: digest.FromBytes(content).Encoded(), content: content}

@@ -201,7 +201,10 @@ func (a *app) builderInput(r *recipes.Recipe, t *targetInputs) (builder.Input, e
 	for _, codec := range r.Compression.Codecs {
 		switch codec {
 		case recipes.CodecGzip:
-			in.Gzip = r.Compression.Gzip
+			in.Gzip = int(r.Compression.Gzip)
+			if r.Compression.Gzip == recipes.GzipJoin {
+				in.Gzip = builder.GzipJoin
+			}
 		case recipes.CodecZstd:
 			in.Zstd = r.Compression.Zstd
 		}

@@ -76,8 +76,7 @@ func (r *Reader) lookup(t *table) (e uint32, err error) {
 // block has ended.
 func (r *Reader) fast() (end bool, err error) {
 	in, pos, bits, nbits := r.in, r.pos, r.bits, r.nbits
-	out, made := r.out, r.made
-	lit, dist := r.lit, r.dist
+	out, made, lit, dist := r.out, r.made, r.lit, r.dist
 	for pos+inRoom <= len(in) && made < window+chunk {
 		bits |= binary.LittleEndian.Uint64(in[pos:]) << (nbits & 63)
 		pos += int((63 - nbits) >> 3)
@@ -85,19 +84,12 @@ func (r *Reader) fast() (end bool, err error) {
 		// Of 56 bits, three literals of the first table take 33 at most; two and
 		// a length leave 14.
 		e := lit.first(bits)
-		if e&literal != 0 {
+		for i := 0; i < 2 && e&literal != 0; i++ {
 			bits >>= e & totalMask
 			nbits -= uint(e & totalMask)
 			out[made] = byte(e >> valueShift)
 			made++
 			e = lit.first(bits)
-			if e&literal != 0 {
-				bits >>= e & totalMask
-				nbits -= uint(e & totalMask)
-				out[made] = byte(e >> valueShift)
-				made++
-				e = lit.first(bits)
-			}
 		}
 		if e&pointer != 0 {
 			e = lit.second(e, bits)

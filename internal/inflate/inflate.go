@@ -50,7 +50,8 @@ type Reader struct {
 	src    io.Reader
 	srcErr error // what src ended with
 	in     []byte
-	pos    int // in[pos:] is not in bits yet
+	pos    int   // in[pos:] is not in bits yet
+	gone   int64 // bytes of input before in
 
 	bits  uint64 // the next input, from the lowest bit
 	nbits uint   // how much of bits is valid
@@ -62,6 +63,8 @@ type Reader struct {
 	next      func(*Reader) error // what comes next in the stream
 	err       error               // after out[:made]
 	final     bool                // this block is the last
+	finalBit  int64               // where its header begins
+	endBit    int64               // where it ends; 0 before that
 	stored    int                 // bytes left of a stored block
 	lit, dist *table              // of this block
 	extra     uint64              // bits after the code that lookup found
@@ -74,8 +77,8 @@ func (r *Reader) Reset(src io.Reader) {
 		r.in, r.out, r.own = make([]byte, 0, inSize), make([]byte, outSize), new([2]table)
 	}
 	r.src, r.srcErr, r.in, r.pos = src, nil, r.in[:0], 0
-	r.bits, r.nbits = 0, 0
-	r.given, r.made = 0, 0
+	r.bits, r.nbits, r.gone = 0, 0, 0
+	r.given, r.made, r.endBit = 0, 0, 0
 	r.next, r.err, r.final = (*Reader).header, nil, false
 }
 
@@ -113,6 +116,7 @@ func (r *Reader) fill() {
 // more reads input, after what is left of it, until the buffer is full or the
 // source has ended. It reports whether there is any.
 func (r *Reader) more() bool {
+	r.gone += int64(r.pos)
 	left := copy(r.in[:cap(r.in)], r.in[r.pos:])
 	r.in, r.pos = r.in[:left], 0
 	for r.srcErr == nil && len(r.in) < cap(r.in) {
@@ -163,6 +167,7 @@ func (r *Reader) header() error {
 	if err := r.need(3); err != nil {
 		return err
 	}
+	r.finalBit = r.at()
 	r.final = r.take(1) == 1
 	switch r.take(2) {
 	case 0:
@@ -181,9 +186,19 @@ func (r *Reader) header() error {
 	return nil
 }
 
+// at is how many bits of the input have been decoded.
+func (r *Reader) at() int64 { return 8*(r.gone+int64(r.pos)) - int64(r.nbits) }
+
+// LastBlock returns the bit of the input at which the header of the last block
+// begins, with the flag that says so, and the bit after its end; ok is false
+// until Read has returned io.EOF.
+func (r *Reader) LastBlock() (begin, end int64, ok bool) {
+	return r.finalBit, r.endBit, r.endBit > 0 && errors.Is(r.err, io.EOF)
+}
+
 // end follows the last block.
 func (r *Reader) end() error {
-	r.next = nil
+	r.next, r.endBit = nil, r.at()
 	if r.nbits >= 8 || r.pos < len(r.in) || r.more() {
 		return ErrTrailing
 	}

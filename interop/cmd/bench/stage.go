@@ -28,7 +28,7 @@ const dropped = "lib/python3.12/site-packages/typing_extensions.py"
 var compressions = map[string]string{
 	"fast":      "{codecs: [zstd], zstd: fast}",
 	"release":   "{codecs: [zstd], zstd: release}",
-	"fast+gzip": "{codecs: [gzip, zstd], gzip: 6, zstd: fast}",
+	"fast+gzip": "{codecs: [gzip, zstd], zstd: fast}",
 }
 
 // stage is what both sides read.
