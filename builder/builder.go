@@ -113,11 +113,11 @@ func (i Interpreter) name() string { return cmp.Or(i.File, filepath.Base(i.Path)
 type Wheel struct {
 	Name    string
 	Version string
-	File    string // file name
-	Path    string // where its bytes are
-	SHA256  string // hex; the caller has checked it
-	Size    int64  // 0 = not known
-	URL     string // where it comes from if it is on no index: installed as direct_url.json
+	File    string       // file name
+	Path    string       // where its bytes are
+	SHA256  string       // hex; the caller has checked it
+	Size    int64        // 0 = not known
+	Origin  wheel.Origin // where it comes from if it is on no index: installed as direct_url.json
 }
 
 // check completes in and reports what cannot be built. The error wraps

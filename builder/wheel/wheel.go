@@ -65,8 +65,8 @@ const installer = "metalpack\n"
 type Options struct {
 	Python string   // major.minor of the interpreter; "" = 3.12
 	Waive  []Waiver // rules that do not count for this wheel
-	URL    string   // where it comes from if it is on no index: written as direct_url.json
-	SHA256 string   // of the wheel, hex; with URL
+	Origin Origin   // where it comes from if it is on no index: written as direct_url.json
+	SHA256 string   // of the wheel, hex; with Origin
 }
 
 // Wheel is an opened wheel.
@@ -109,7 +109,7 @@ func Open(r io.ReaderAt, size int64, file string, o Options) (*Wheel, error) {
 	}
 	w.siteDir = "lib/python" + w.python + "/site-packages"
 	var err error
-	if w.origin, err = directURL(o.URL, o.SHA256); err == nil {
+	if w.origin, err = o.Origin.directURL(o.SHA256); err == nil {
 		err = w.open(r, size)
 	}
 	if err != nil {

@@ -207,11 +207,9 @@ func (a *app) builderInput(r *recipes.Recipe, t *targetInputs) (builder.Input, e
 		}
 	}
 	for _, w := range t.wheels {
-		own := builder.Wheel{Name: w.Name, Version: w.Version, File: w.File, Path: t.paths[w.SHA256], SHA256: w.SHA256, Size: w.Size}
-		if w.Direct {
-			own.URL = w.URL
-		}
-		in.Wheels = append(in.Wheels, own)
+		in.Wheels = append(in.Wheels, builder.Wheel{
+			Name: w.Name, Version: w.Version, File: w.File, Path: t.paths[w.SHA256], SHA256: w.SHA256, Size: w.Size, Origin: w.Origin,
+		})
 	}
 	return in, nil
 }
