@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/filehash"
 )
 
 // Where the bytes of a [Want] are, in a [Place].
@@ -45,7 +46,7 @@ func (f *Fetcher) Locate(ctx context.Context, w Want) (Place, error) {
 	}
 	for _, dir := range f.FindLinks {
 		p := Place{Where: InDirectory, Path: filepath.Join(dir, w.File)}
-		got, info, err := hashFile(ctx, p.Path)
+		got, info, err := filehash.SHA256(ctx, p.Path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
