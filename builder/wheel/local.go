@@ -155,13 +155,14 @@ func (f *inflating) Read(p []byte) (int, error) {
 	}
 	n, err := f.z.Read(p)
 	var corrupt flate.CorruptInputError
+	var internal flate.InternalError // some corrupt streams are one to the decoder
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
 		if _, perr := f.in.Peek(1); !errors.Is(perr, io.EOF) {
 			return n, invalid("data after the end of the compressed stream")
 		}
-	case errors.As(err, &corrupt), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.As(err, &corrupt), errors.As(err, &internal), errors.Is(err, io.ErrUnexpectedEOF):
 		return n, fmt.Errorf("%w: %w", err, bundle.ErrInvalid)
 	}
 	return n, err

@@ -266,11 +266,11 @@ func (w *Wheel) hash(m *member) (string, error) {
 	rc := w.arch.open(m)
 	d := digest.SHA256.Digester()
 	n, err := io.Copy(d.Hash(), io.LimitReader(rc, m.size+1))
+	if err == nil && n != m.size { // before Close, which fails for a stream that nobody wants to its end
+		err = fmt.Errorf("inflates to other than %d bytes: %w", m.size, bundle.ErrMismatch)
+	}
 	if cerr := rc.Close(); err == nil {
 		err = cerr
-	}
-	if err == nil && n != m.size {
-		err = fmt.Errorf("inflates to other than %d bytes: %w", m.size, bundle.ErrMismatch)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%q: %w", m.name, err)
@@ -281,11 +281,11 @@ func (w *Wheel) hash(m *member) (string, error) {
 // readExactly reads a stream that must have n bytes.
 func readExactly(rc io.ReadCloser, n int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(rc, n+1))
+	if err == nil && int64(len(data)) != n { // before Close, as above
+		err = fmt.Errorf("inflates to other than %d bytes: %w", n, bundle.ErrMismatch)
+	}
 	if cerr := rc.Close(); err == nil {
 		err = cerr
-	}
-	if err == nil && int64(len(data)) != n {
-		err = fmt.Errorf("inflates to other than %d bytes: %w", n, bundle.ErrMismatch)
 	}
 	return data, err
 }
