@@ -32,7 +32,7 @@ func TestSHA256(t *testing.T) {
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
 	for _, c := range []struct {
-		ctx  context.Context //nolint:containedctx // a row of a table
+		ctx  context.Context
 		path string
 		want error
 	}{{t.Context(), dir, bundle.ErrInvalid}, {t.Context(), file + "s", fs.ErrNotExist}, {ended, file, cause}} {
