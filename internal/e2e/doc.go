@@ -20,7 +20,7 @@
 //	terminal FILE WORD PROGRAM ARG…    run on a pseudo-terminal, type Ctrl-C when WORD appears; FILE is the screen
 //
 // Scripts of metalpack have more, see withPack in pack_test.go; so have those of
-// metalrun, see withRun in run_test.go.
+// metalrun, see withRun in run_test.go. Those that kill are in kill_test.go.
 //
 // $REGISTRY is the script's own registry, $PORT a port that was free, $PYTHON
 // the directory with the interpreter archive, $PLATFORM the host's os/arch.
