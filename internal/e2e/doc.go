@@ -17,6 +17,7 @@
 //	chat [-stream] URL MODEL PROMPT    ask; the answer's text is stdout
 //	append FILE TEXT           add bytes at the end of a file
 //	flip FILE                  flip one bit in the middle of a file
+//	disk DIR SIZE              make a directory a disk of its own, if the condition [disk] says that this can be
 //	terminal FILE WORD PROGRAM ARG…    run on a pseudo-terminal, type Ctrl-C when WORD appears; FILE is the screen
 //
 // Scripts of metalpack have more, see withPack in pack_test.go; so have those of

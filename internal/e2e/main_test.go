@@ -75,9 +75,15 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "disk" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return mayMount(), nil
+		},
 		Cmds: withKill(withRun(withPack(map[string]command{
 			"recipe": cmdRecipe, "model": cmdModel, "exits": cmdExits, "fault": cmdFault,
-			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip, "terminal": cmdTerminal, "hub": cmdHub,
+			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip, "terminal": cmdTerminal, "hub": cmdHub, "disk": cmdDisk,
 		}))),
 	})
 }
