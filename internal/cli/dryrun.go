@@ -100,7 +100,7 @@ func (a *app) runDryRun(ctx context.Context, r *recipes.Recipe, all []*targetInp
 	if err != nil {
 		return err
 	}
-	f := inputs.Fetcher{Cache: cache, FindLinks: append(r.WheelDirs(), o.findLinks...), Archives: a.reachable(archives)}
+	f := inputs.Fetcher{Cache: cache, FindLinks: append(r.WheelDirs(), o.findLinks...), Archives: a.reachable(o.inputsFrom, archives)}
 	out := dryRun{Name: r.Name, Release: r.Release, Complete: true}
 	for _, t := range all {
 		planned, err := a.planTarget(ctx, r, t, &f)
@@ -121,14 +121,18 @@ func (a *app) runDryRun(ctx context.Context, r *recipes.Recipe, all []*targetInp
 }
 
 // reachable lets an archive that cannot be asked now have nothing, and says so.
-func (a *app) reachable(archives []func(context.Context) (*inputs.Archive, error)) []func(context.Context) (*inputs.Archive, error) {
+func (a *app) reachable(words []string, archives []func(context.Context) (*inputs.Archive, error)) []func(context.Context) (*inputs.Archive, error) {
 	for i, open := range archives {
 		var none *inputs.Archive
 		archives[i] = func(ctx context.Context) (*inputs.Archive, error) {
 			if none != nil {
 				return none, nil
 			}
-			archive, err := open(ctx)
+			var archive *inputs.Archive
+			err := answered(ctx, patience, "--inputs-from "+words[i], func(ctx context.Context) (err error) {
+				archive, err = open(ctx)
+				return err
+			})
 			if err != nil && unreached(err) && ctx.Err() == nil {
 				none = new(inputs.Archive)
 				a.note("%v; what it has is not known", err)

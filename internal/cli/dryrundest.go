@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -51,6 +52,22 @@ func unreached(err error) bool {
 	return false
 }
 
+// patience is how long a dry run waits for the first answer of a registry. What
+// moves bytes tries for longer.
+const patience = 15 * time.Second
+
+// answered lets ask take so long and no longer; then the error names who was
+// asked and wraps [bundle.ErrUnreachable].
+func answered(ctx context.Context, limit time.Duration, who string, ask func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := ask(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%s: no answer within %s: %w", who, limit, bundle.ErrUnreachable)
+	}
+	return err
+}
+
 // planDest looks at the destination: what it has of the layers in blobs.
 func (a *app) planDest(ctx context.Context, ref bundle.Reference, blobs []bundle.Descriptor) (out *plannedDest, err error) {
 	if ref.Name() == "" {
@@ -71,10 +88,14 @@ func (a *app) planDest(ctx context.Context, ref bundle.Reference, blobs []bundle
 		return out, err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	switch root, err := src.Resolve(ctx, ref.Name()); {
-	case err == nil:
-		out.State, out.Digest = destThere, root.Digest.String()
-	case !errors.Is(err, bundle.ErrNotFound):
+	err = answered(ctx, patience, ref.String(), func(ctx context.Context) error {
+		root, err := src.Resolve(ctx, ref.Name())
+		if err == nil {
+			out.State, out.Digest = destThere, root.Digest.String()
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, bundle.ErrNotFound) {
 		return out, err
 	}
 	there, err := existing(ctx, src, blobs)
