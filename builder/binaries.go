@@ -66,8 +66,12 @@ func (p *Plan) lint(layers []*builtLayer) (*macho.Report, error) {
 // waived reports whether the recipe lets a binary break a rule, and notes that
 // it did.
 func (in *Input) waived(v *macho.Violation) bool {
-	for _, d := range in.decided(DecisionWaive, v.Owner) {
-		if d.Rule == v.Rule && (d.Path == "" || wheel.Covers(d.Path, in.site(), v.Path)) {
+	for _, d := range in.decided(DecisionWaive, "") {
+		owner := ownerInterpreter
+		if d.Package != "" {
+			owner = wheel.Normalize(d.Package)
+		}
+		if owner == v.Owner && d.Rule == v.Rule && (d.Path == "" || wheel.Covers(d.Path, in.site(), v.Path)) {
 			in.used[d] = true
 			return true
 		}

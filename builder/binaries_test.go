@@ -54,6 +54,7 @@ func TestBinaries(t *testing.T) {
 	in.Decisions = []bundle.Decision{
 		{Kind: DecisionWaive, Package: "native", Rule: macho.RuleUnsigned, Path: "native/unsigned.so", Reason: "never loaded"},
 		{Kind: DecisionWaive, Package: "native", Rule: macho.RulePlatform, Reason: "nothing needs it"},
+		{Kind: DecisionWaive, Rule: macho.RuleUnsigned, Reason: "nothing needs it"},
 	}
 	in.Platform.MacOS = "26.0"
 	var notes []string
@@ -69,8 +70,39 @@ func TestBinaries(t *testing.T) {
 	if r := v.Binaries; r.Binaries != 3 || r.Packages != 2 || len(r.Violations) != 0 {
 		t.Errorf("got %+v", r)
 	}
-	if d := cmp.Diff([]string{"wheels.waive (native, platform) matched nothing on darwin/arm64"}, notes); d != "" {
+	want := []string{"wheels.waive (native, platform) matched nothing on darwin/arm64", "interpreter.waive (unsigned) matched nothing on darwin/arm64"}
+	if d := cmp.Diff(want, notes); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestInterpreterBinaries: the interpreter's own files have the same rules, and a
+// waiver without a package is about them alone.
+func TestInterpreterBinaries(t *testing.T) {
+	t.Parallel()
+	in := input(t)
+	setInterpreter(t, &in, wheeltest.Interpreter("darwin", "arm64", map[string]string{"lib/libtcl.dylib": string(wheeltest.MachO("arm64", 26, true))}))
+	addWheel(t, &in, "native", map[string]string{"native/newer.so": string(wheeltest.MachO("arm64", 26, true))}, wheeltest.Options{})
+	const (
+		ofInterpreter = "the interpreter: lib/libtcl.dylib: needs macOS 26.0, want at most the floor 15.0 (rule minos, which a recipe can waive)"
+		ofPackage     = "native: " + site + "native/newer.so: needs macOS 26.0"
+	)
+	waived := bundle.Decision{Kind: DecisionWaive, Rule: macho.RuleMinOS, Path: "lib/libtcl.dylib", Reason: "a server opens no windows"}
+	for _, decisions := range [][]bundle.Decision{nil, {waived}} {
+		in.Decisions = decisions
+		plan := newPlan(t, in)
+		_, err := plan.Build(t.Context())
+		if !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), ofPackage) || strings.Contains(err.Error(), ofInterpreter) != (decisions == nil) {
+			t.Errorf("%v: %v", decisions, err)
+		}
+		if d := cmp.Diff(append([]bundle.Decision{}, decisions...), plan.Environment.Decisions); d != "" {
+			t.Error(d)
+		}
+	}
+	waived.Rule = "pth"
+	in.Decisions = []bundle.Decision{waived}
+	if _, err := NewPlan(t.Context(), in); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), `waive for the interpreter: rule "pth" is not among arch, `) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -51,6 +51,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/metalpack/metalpack/builder/macho"
 	"github.com/metalpack/metalpack/builder/wheel"
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -69,7 +70,7 @@ const maxParallel = 16
 const (
 	DecisionExclude = "exclude" // the package is left out
 	DecisionWinner  = "winner"  // Package owns the files at Path, when wheels disagree
-	DecisionWaive   = "waive"   // Rule does not count for Package
+	DecisionWaive   = "waive"   // Rule does not count for Package; for "", the interpreter
 )
 
 // Input is all that an environment for one platform is made of.
@@ -113,11 +114,11 @@ func (i Interpreter) name() string { return cmp.Or(i.File, filepath.Base(i.Path)
 type Wheel struct {
 	Name    string
 	Version string
-	File    string // file name
-	Path    string // where its bytes are
-	SHA256  string // hex; the caller has checked it
-	Size    int64  // 0 = not known
-	URL     string // where it comes from if it is on no index: installed as direct_url.json
+	File    string       // file name
+	Path    string       // where its bytes are
+	SHA256  string       // hex; the caller has checked it
+	Size    int64        // 0 = not known
+	Origin  wheel.Origin // where it comes from if it is on no index: installed as direct_url.json
 }
 
 // check completes in and reports what cannot be built. The error wraps
@@ -145,8 +146,12 @@ func (in *Input) check() error {
 		in.strip = append(in.strip, newStripPatterns(p)...)
 	}
 	for _, d := range in.Decisions {
-		if d.Kind == DecisionWaive && !slices.Contains(Rules(), d.Rule) {
-			return fmt.Errorf("waive for %s: rule %q is not among %s: %w", d.Package, d.Rule, strings.Join(Rules(), ", "), bundle.ErrInvalid)
+		known := Rules()
+		if d.Package == "" {
+			known = macho.Rules()
+		}
+		if d.Kind == DecisionWaive && !slices.Contains(known, d.Rule) {
+			return fmt.Errorf("waive for %s: rule %q is not among %s: %w", cmp.Or(d.Package, ownerInterpreter), d.Rule, strings.Join(known, ", "), bundle.ErrInvalid)
 		}
 	}
 	in.used = map[bundle.Decision]bool{}
@@ -175,8 +180,12 @@ func (in *Input) noteUnused(which func(bundle.Decision) bool) {
 		if in.used[d] || d.Kind != DecisionWinner && d.Kind != DecisionWaive || !which(d) {
 			continue
 		}
+		where := "wheels"
+		if d.Package == "" {
+			where = "interpreter"
+		}
 		about := slices.DeleteFunc([]string{d.Package, d.Rule, d.Path}, func(s string) bool { return s == "" })
-		in.Events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("wheels.%s (%s) matched nothing on %s", d.Kind, strings.Join(about, ", "), in.Platform)})
+		in.Events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("%s.%s (%s) matched nothing on %s", where, d.Kind, strings.Join(about, ", "), in.Platform)})
 	}
 }
 

@@ -137,7 +137,7 @@ func TestUnusedDecisions(t *testing.T) {
 func TestDirectURL(t *testing.T) {
 	t.Parallel()
 	in := input(t)
-	in.Wheels[1].URL = "https://example.com/" + in.Wheels[1].File
+	in.Wheels[1].Origin.URL = "https://example.com/" + in.Wheels[1].File
 	p := newPlan(t, in)
 	for name, want := range map[string]bool{"small": true, "another": false} {
 		if _, ok := p.Tree.Find(site + name + "-1.0.dist-info/direct_url.json"); ok != want {

@@ -79,7 +79,7 @@ func (w *openWheel) open(ctx context.Context, f *os.File, in *Input) error {
 		}
 		waived = append(waived, wheel.Waiver{Rule: d.Rule, Path: d.Path})
 	}
-	w.Wheel, err = wheel.Open(f, size, w.in.File, wheel.Options{Python: in.PythonVersion, Waive: waived, URL: w.in.URL, SHA256: w.in.SHA256})
+	w.Wheel, err = wheel.Open(f, size, w.in.File, wheel.Options{Python: in.PythonVersion, Waive: waived, Origin: w.in.Origin, SHA256: w.in.SHA256})
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ type LayerInfo struct {
 // Decision is something a recipe decided against the default, with its reason.
 type Decision struct {
 	Kind    string `json:"kind"`              // exclude, winner, waive, substitute, extra, interpreter
-	Package string `json:"package,omitempty"` // "" for an interpreter
+	Package string `json:"package,omitempty"` // "" for an interpreter, and for what is waived of it
 	Path    string `json:"path,omitempty"`    // files a winner or waiver is about; else the name of the file
 	Rule    string `json:"rule,omitempty"`
 	Reason  string `json:"reason"`

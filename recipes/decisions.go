@@ -31,8 +31,12 @@ func (r *Recipe) Decisions(t Target) []bundle.Decision {
 			out = append(out, bundle.Decision{Kind: "extra", Package: d.Package(), Path: d.File, Reason: d.Reason})
 		}
 	}
-	if in := t.Interpreter; in.Reason != "" {
+	in := t.Interpreter
+	if in.Reason != "" {
 		out = append(out, bundle.Decision{Kind: "interpreter", Path: in.File, Reason: in.Reason})
+	}
+	for _, d := range in.Waive {
+		out = append(out, bundle.Decision{Kind: "waive", Path: d.Path, Rule: d.Rule, Reason: d.Reason})
 	}
 	return out
 }

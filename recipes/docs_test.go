@@ -68,6 +68,7 @@ var tables = []struct {
 	{"recipe", reflect.TypeFor[recipes.Recipe]()},
 	{"target", reflect.TypeFor[recipes.Target]()},
 	{"interpreter", reflect.TypeFor[recipes.Interpreter]()},
+	{"interpreter-waive", reflect.TypeFor[recipes.InterpreterWaiver]()},
 	{"wheels", reflect.TypeFor[recipes.Wheels]()},
 	{"winner", reflect.TypeFor[recipes.Winner]()},
 	{"waive", reflect.TypeFor[recipes.Waiver]()},

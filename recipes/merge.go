@@ -94,8 +94,11 @@ func (r *Recipe) mergeTargets(all merger, base, child []Target) {
 		first(m, "os", &c.OS, b.OS)
 		first(m, "glibc", &c.Glibc, b.Glibc)
 		first(m, "lock", &c.Lock, b.Lock)
-		c.replaces = b.replaces || c.Interpreter != Interpreter{} && b.Interpreter != Interpreter{} && c.Interpreter != b.Interpreter
-		first(m, "interpreter", &c.Interpreter, b.Interpreter)
+		c.replaces = b.replaces || !c.Interpreter.isZero() && !b.Interpreter.isZero() && !c.Interpreter.is(b.Interpreter)
+		m.take("interpreter", c.Interpreter.isZero())
+		if c.Interpreter.isZero() {
+			c.Interpreter = b.Interpreter
+		}
 		vars := m.in("env", "env")
 		env := maps.Clone(b.Env)
 		for name := range b.Env {

@@ -149,6 +149,8 @@ func TestDecisions(t *testing.T) {
 extends: ../below
 targets:
   - {platform: linux/amd64, interpreter: {version: 3.12.2, file: own.tar, sha256: ` + sum + `, reason: ours is newer}}
+  - platform: linux/arm64
+    interpreter: {version: 3.12.1, file: b.tar, sha256: ` + sum + `, waive: [{rule: minos, path: lib/x.dylib, reason: never loaded}]}
 wheels:
   extra:
     - {file: My_Pkg.x-1-py3-none-any.whl, sha256: ` + sum + `, reason: on no index}
@@ -161,7 +163,7 @@ wheels:
 	}
 	for platform, want := range map[string][]bundle.Decision{
 		"linux/amd64": append(shared[:2:2], bundle.Decision{Kind: "interpreter", Path: "own.tar", Reason: "ours is newer"}),
-		"linux/arm64": shared,
+		"linux/arm64": append(shared[:2:2], bundle.Decision{Kind: "waive", Rule: "minos", Path: "lib/x.dylib", Reason: "never loaded"}),
 	} {
 		tg, _ := r.Target(platform)
 		if d := cmp.Diff(want, r.Decisions(tg)); d != "" {

@@ -83,6 +83,26 @@ type Interpreter struct {
 	URL     string `yaml:"url"`
 	SHA256  string `yaml:"sha256"`
 	Reason  string `yaml:"reason"` // why not the one of the recipe below
+
+	Waive []InterpreterWaiver `yaml:"waive"`
+}
+
+// InterpreterWaiver lets files of the interpreter break a rule of the look at
+// binaries.
+type InterpreterWaiver struct {
+	Rule   string `yaml:"rule"`
+	Path   string `yaml:"path"` // as in Winner; "" = all its files
+	Reason string `yaml:"reason"`
+}
+
+// isZero reports whether nothing of it was written.
+func (in Interpreter) isZero() bool {
+	return in.is(Interpreter{}) && in.Reason == "" && in.Waive == nil
+}
+
+// is reports whether both name the same archive.
+func (in Interpreter) is(other Interpreter) bool {
+	return in.Version == other.Version && in.File == other.File && in.URL == other.URL && in.SHA256 == other.SHA256
 }
 
 // Wheels holds the decisions about wheels. Each needs its reason.
@@ -101,7 +121,8 @@ type Winner struct {
 	Reason  string `yaml:"reason"`
 }
 
-// Waiver lets a package break a rule of the wheel reader.
+// Waiver lets a package break a rule of the wheel reader or of the look at
+// binaries.
 type Waiver struct {
 	Package string `yaml:"package"`
 	Rule    string `yaml:"rule"`

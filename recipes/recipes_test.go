@@ -211,7 +211,7 @@ name: "Bad Name"
 targets:
   - {platform: linux/amd64, glibc: "x", os: "15.0", lock: pylock.a.b.toml, env: {nope: {A: b}}}
   - {platform: windows/amd64}
-  - {platform: darwin/arm64, interpreter: {version: 3.13.1, sha256: zz}}
+  - {platform: darwin/arm64, interpreter: {version: 3.13.1, sha256: zz, waive: [{rule: pth}]}}
 wheels:
   winner: [{path: "../cv2/", package: a}]
   waive: [{package: B, reason: r}]
@@ -229,7 +229,7 @@ probes: [{name: none}, {import: a, call: b}, {code: x, version: y}, {code: x, eq
 	}
 	for _, want := range []string{
 		`name "Bad Name"`, "targets[1].glibc", "targets[1].os", "targets[1].lock", "targets[1].env.nope", "targets[3].platform",
-		"targets[0].interpreter.version", "targets[0].interpreter.sha256", "neither url nor file", "winner[0].reason", "winner[0].path",
+		"targets[0].interpreter.version", "targets[0].interpreter.sha256", "interpreter.waive[0].rule", "interpreter.waive[0].reason", "neither url nor file", "winner[0].reason", "winner[0].path",
 		"waive[0].package", "waive[0].rule", "exclude[0].reason", "substitute[0].file", "substitute[0].url", "extra[0].reason", "extra[0].file",
 		"extra[0].on", "strip[0]", "strip[1]", "strip[2]", "compression.codecs[0]", "compression.gzip", "compression.zstd", "launch.mlx-lm.module",
 		"launch.mlx-lm.health", "launch.mlx-lm.names", "launch.mlx-lm.endpoints", "probes[0]", "probes[1]", "probes[2].version", "probes[3].equals", "probes[3].on",

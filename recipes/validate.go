@@ -32,6 +32,10 @@ func rules() []string {
 	return []string{"arch", "malformed", "minos", "platform", "pth", "pycache", "record", "startup", "stdlib", "unsigned"}
 }
 
+// binaryRules are those of them that are about binaries, of which the
+// interpreter has some too.
+func binaryRules() []string { return []string{"arch", "malformed", "minos", "platform", "unsigned"} }
+
 // checker collects what is wrong, each with the path of its field.
 type checker struct {
 	r    *Recipe
@@ -133,7 +137,7 @@ func (c *checker) target(field string, t Target) {
 
 func (c *checker) interpreter(field string, t Target) {
 	in := t.Interpreter
-	if in == (Interpreter{}) {
+	if in.isZero() {
 		c.fail(field, "missing")
 		return
 	}
@@ -149,6 +153,11 @@ func (c *checker) interpreter(field string, t Target) {
 	c.address(field+".url", in.URL)
 	if t.replaces && strings.TrimSpace(in.Reason) == "" {
 		c.fail(field+".reason", "missing: it replaces the interpreter of the recipe below, so it says why")
+	}
+	for i, d := range in.Waive {
+		f := fmt.Sprintf("%s.waive[%d]", field, i)
+		c.waived(f, d.Rule, d.Path, binaryRules())
+		c.reason(f, d.Reason)
 	}
 }
 
@@ -185,12 +194,7 @@ func (c *checker) wheels(w Wheels) {
 	for i, d := range w.Waive {
 		f := fmt.Sprintf("wheels.waive[%d]", i)
 		c.decision(f, d.Package, d.Reason)
-		if !slices.Contains(rules(), d.Rule) {
-			c.fail(f+".rule", "%q: known are %s", d.Rule, strings.Join(rules(), ", "))
-		}
-		if d.Path != "" {
-			c.file(f+".path", strings.TrimSuffix(d.Path, "/"))
-		}
+		c.waived(f, d.Rule, d.Path, rules())
 	}
 	for i, d := range w.Exclude {
 		c.decision(fmt.Sprintf("wheels.exclude[%d]", i), d.Package, d.Reason)
@@ -212,8 +216,22 @@ func (c *checker) decision(field, pkg, reason string) {
 	if !packageName.MatchString(pkg) {
 		c.fail(field+".package", "%q: want a normalised name, lower case with dashes", pkg)
 	}
+	c.reason(field, reason)
+}
+
+func (c *checker) reason(field, reason string) {
 	if strings.TrimSpace(reason) == "" {
 		c.fail(field+".reason", "missing: every decision says why")
+	}
+}
+
+// waived checks which rule is waived, and for which files.
+func (c *checker) waived(field, rule, path string, known []string) {
+	if !slices.Contains(known, rule) {
+		c.fail(field+".rule", "%q: known are %s", rule, strings.Join(known, ", "))
+	}
+	if path != "" {
+		c.file(field+".path", strings.TrimSuffix(path, "/"))
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 // Archive is an artifact that holds inputs as blobs (docs/format.md, section
-// 4), opened for reading.
+// 4), opened for reading. The zero Archive holds none.
 type Archive struct {
 	name   string
 	source bundle.Source

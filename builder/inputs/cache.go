@@ -17,7 +17,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/cachedir"
-	"github.com/metalpack/metalpack/internal/ctxio"
+	"github.com/metalpack/metalpack/internal/filehash"
 	"github.com/metalpack/metalpack/internal/filestamp"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
@@ -74,7 +74,7 @@ func (c *Cache) Rehash(ctx context.Context, sum string) (bool, error) {
 	if err := checkSum(sum); err != nil {
 		return false, err
 	}
-	got, before, err := hashFile(ctx, c.Path(sum))
+	got, before, err := filehash.SHA256(ctx, c.Path(sum))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -165,24 +165,4 @@ func checkSum(sum string) error {
 		return fmt.Errorf("sha256 %q: want 64 lower-case hex digits: %w", sum, bundle.ErrInvalid)
 	}
 	return nil
-}
-
-// hashFile returns the sha256 of a regular file, and its state before it was
-// read.
-func hashFile(ctx context.Context, path string) (_ string, _ fs.FileInfo, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", nil, err
-	}
-	defer fsatomic.CloseErr(&err, f)
-	info, err := f.Stat()
-	if err != nil {
-		return "", nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return "", nil, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
-	}
-	h := sha256.New()
-	_, err = io.Copy(h, ctxio.Reader(ctx, f))
-	return hex.EncodeToString(h.Sum(nil)), info, err
 }

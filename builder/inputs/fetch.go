@@ -175,15 +175,23 @@ func (j *job) skipped(w Want, reason string) {
 	j.Events.Emit(e)
 }
 
-// linked looks into the directories: for the file itself, and where a
+// candidates lists where the directories may have a file: itself, and where a
 // [Wheelhouse] has it.
-func (j *job) linked(ctx context.Context, w Want) (bool, error) {
-	for _, dir := range j.FindLinks {
+func (f *Fetcher) candidates(w Want) (paths []string) {
+	for _, dir := range f.FindLinks {
 		for _, below := range []string{"", WheelsDir, InterpretersDir} {
-			ok, err := j.copyFrom(ctx, w, filepath.Join(dir, below, w.File))
-			if err != nil || ok {
-				return ok, err
-			}
+			paths = append(paths, filepath.Join(dir, below, w.File))
+		}
+	}
+	return paths
+}
+
+// linked looks into the directories.
+func (j *job) linked(ctx context.Context, w Want) (bool, error) {
+	for _, path := range j.candidates(w) {
+		ok, err := j.copyFrom(ctx, w, path)
+		if err != nil || ok {
+			return ok, err
 		}
 	}
 	return false, nil

@@ -18,6 +18,7 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/ctxio"
 	"github.com/metalpack/metalpack/internal/diskspace"
+	"github.com/metalpack/metalpack/internal/filehash"
 	"github.com/metalpack/metalpack/internal/filelock"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
@@ -94,7 +95,7 @@ func (h Wheelhouse) Path(w Want) string {
 func (h Wheelhouse) putFile(ctx context.Context, cache *Cache, w Want) (err error) {
 	to := h.Path(w)
 	dir := filepath.Dir(to)
-	switch got, _, err := hashFile(ctx, to); {
+	switch got, _, err := filehash.SHA256(ctx, to); {
 	case err == nil && got == w.SHA256:
 		e := w.event(bundle.EventSkipped)
 		e.Reason = "in " + dir

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/metalpack/metalpack/builder/target"
+	"github.com/metalpack/metalpack/builder/wheel"
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/recipes"
 )
@@ -48,7 +49,7 @@ func ownWheel(t *target.Target, file, url, sum string) (Wheel, error) {
 	if err := t.Accepts(file); err != nil {
 		return Wheel{}, err
 	}
-	return Wheel{Name: parsed.Name, Version: parsed.Version, File: file, SHA256: sum, URL: url, Direct: url != ""}, nil
+	return Wheel{Name: parsed.Name, Version: parsed.Version, File: file, SHA256: sum, URL: url, Direct: url != "", Origin: wheel.Origin{URL: url}}, nil
 }
 
 // checkExtras compares the rows that extra wheels left in a lock with the extra

@@ -17,6 +17,7 @@ import (
 
 	"github.com/metalpack/metalpack/builder/lock"
 	"github.com/metalpack/metalpack/builder/target"
+	"github.com/metalpack/metalpack/builder/wheel"
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/recipes"
 )
@@ -60,7 +61,7 @@ func TestSelect(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []lock.Wheel{
-		{Name: "own", Version: "2+cpu", File: "own-2+cpu-py3-none-any.whl", SHA256: sumB, URL: "https://example.org/own-2%2Bcpu-py3-none-any.whl", Direct: true},
+		{Name: "own", Version: "2+cpu", File: "own-2+cpu-py3-none-any.whl", SHA256: sumB, URL: "https://example.org/own-2%2Bcpu-py3-none-any.whl", Direct: true, Origin: wheel.Origin{URL: "https://example.org/own-2%2Bcpu-py3-none-any.whl"}},
 		{Name: "zed", Version: "1", File: "zed-1-cp312-cp312-manylinux_2_28_x86_64.whl", Size: 3, SHA256: sumA},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

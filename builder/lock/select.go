@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/metalpack/metalpack/builder/target"
+	"github.com/metalpack/metalpack/builder/wheel"
 	"github.com/metalpack/metalpack/bundle"
 )
 
@@ -20,11 +21,12 @@ import (
 type Wheel struct {
 	Name    string // normalised
 	Version string
-	File    string // wheel file name
-	Size    int64  // 0 = unknown
-	SHA256  string // hex
-	URL     string // "" = ask the index
-	Direct  bool   // on no index: from a URL of its own (direct_url.json), or made of a git commit (no URL)
+	File    string       // wheel file name
+	Size    int64        // 0 = unknown
+	SHA256  string       // hex
+	URL     string       // "" = ask the index
+	Direct  bool         // on no index: from a URL of its own, or made of a source (no URL)
+	Origin  wheel.Origin // of a wheel from a URL of its own, or made of a commit
 }
 
 // Select evaluates the lock for a target: markers, then one wheel per package
@@ -136,8 +138,21 @@ func (p *Package) made(t *target.Target) (Wheel, bool, error) {
 		return Wheel{}, false, err
 	}
 	w, err := p.wheel(made.file, File{Size: made.size, Hashes: map[string]string{"sha256": made.sha256}})
-	w.Direct = true
+	w.Direct, w.Origin = true, p.origin()
 	return w, true, err
+}
+
+// origin says of which commit the wheel of a row was made. A directory has no
+// address that means anything elsewhere; nor has a repository given by its path.
+func (p *Package) origin() wheel.Origin {
+	address := text(p.VCS["url"])
+	if address == "" {
+		return wheel.Origin{}
+	}
+	return wheel.Origin{
+		URL: address, VCS: text(p.VCS["type"]), Commit: text(p.VCS["commit-id"]),
+		Revision: text(p.VCS["requested-revision"]), Subdirectory: text(p.VCS["subdirectory"]),
+	}
 }
 
 // archive takes an archive row whose file is a wheel.
@@ -153,7 +168,7 @@ func (p *Package) archive(t *target.Target) (Wheel, error) {
 		return Wheel{}, err
 	}
 	w, err := p.wheel(name, *p.Archive)
-	w.Direct = true
+	w.Direct, w.Origin = true, wheel.Origin{URL: w.URL}
 	return w, err
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/metalpack/metalpack/builder/lock"
 	"github.com/metalpack/metalpack/builder/target"
+	"github.com/metalpack/metalpack/builder/wheel"
 	"github.com/metalpack/metalpack/bundle"
 )
 
@@ -76,7 +77,7 @@ func selectFiles(text string, tg *target.Target) ([]string, error) {
 // them.
 func TestMadeWheels(t *testing.T) {
 	t.Parallel()
-	const vcs = "vcs = { type = \"git\", url = \"https://git.test/a\", commit-id = \"c\" }\n"
+	const vcs = "vcs = { type = \"git\", url = \"https://git.test/a\", requested-revision = \"v1\", commit-id = \"c\", subdirectory = \"s\" }\n"
 	made := func(file, sum string) string {
 		return "[packages.tool.metalpack]\nfile = \"" + file + "\"\nsize = 7\nsha256 = \"" + sum + "\"\n"
 	}
@@ -86,12 +87,17 @@ func TestMadeWheels(t *testing.T) {
 	want := []lock.Wheel{{Name: "a", Version: "1", File: "a-1-py3-none-any.whl", Size: 7, SHA256: sumA, Direct: true}}
 	for name, source := range map[string]string{
 		"vcs":       vcs,
+		"path":      "vcs = { type = \"git\", path = \"../a\", commit-id = \"c\" }\n",
 		"directory": "directory = { path = \".\" }\n",
 		"sdist":     "sdist = { path = \"a-1.tar.gz\", hashes = { sha256 = \"x\" } }\n",
 	} {
 		l, err := lock.Parse("pylock.toml", []byte(row(source, made("a-1-py3-none-any.whl", sumA))))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
+		}
+		want[0].Origin = wheel.Origin{}
+		if name == "vcs" {
+			want[0].Origin = wheel.Origin{URL: "https://git.test/a", VCS: "git", Commit: "c", Revision: "v1", Subdirectory: "s"}
 		}
 		got, err := l.Select(linux(t))
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {

@@ -5,11 +5,8 @@ package lock
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -19,7 +16,7 @@ import (
 
 	"github.com/metalpack/metalpack/builder/target"
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/internal/ctxio"
+	"github.com/metalpack/metalpack/internal/filehash"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -90,7 +87,7 @@ func (s *Sources) wheel(ctx context.Context, uv UV, c commitRequirement, current
 func (s *Sources) find(ctx context.Context, made madeWheel) (string, error) {
 	for _, dir := range s.Dirs {
 		path := filepath.Join(dir, made.file)
-		switch sum, _, err := digest(ctx, path); {
+		switch sum, _, err := filehash.SHA256(ctx, path); {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return "", err
@@ -232,23 +229,14 @@ func readMade(ctx context.Context, c commitRequirement, out string) (madeWheel, 
 	if !slices.Equal(parsed.Tags, []string{"py3-none-any"}) {
 		return madeWheel{}, fmt.Errorf("%s is not pure Python (py3-none-any), and nothing is compiled here for another machine; name a wheel under wheels.extra: %w", made.file, bundle.ErrInvalid)
 	}
-	made.sha256, made.size, err = digest(ctx, made.path)
-	return made, err
-}
-
-// digest returns the sha256 and the size of a file.
-func digest(ctx context.Context, path string) (_ string, _ int64, err error) {
-	f, err := os.Open(path)
+	sum, info, err := filehash.SHA256(ctx, made.path)
 	if err != nil {
-		return "", 0, err
+		return madeWheel{}, err
 	}
-	defer fsatomic.CloseErr(&err, f)
-	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(ctxio.Reader(ctx, f), maxMade+1))
-	if err == nil && n > maxMade {
-		err = fmt.Errorf("%s: more than %d bytes: %w", filepath.Base(path), maxMade, bundle.ErrInvalid)
+	if made.sha256, made.size = sum, info.Size(); made.size > maxMade {
+		return madeWheel{}, fmt.Errorf("%s: more than %d bytes: %w", made.file, maxMade, bundle.ErrInvalid)
 	}
-	return hex.EncodeToString(h.Sum(nil)), n, err
+	return made, nil
 }
 
 // Publish puts the wheels that a new lock was made with into a directory. A
@@ -279,7 +267,7 @@ func (s *Sources) Publish(ctx context.Context, dir string, fresh, old *Lock, eve
 
 func publish(ctx context.Context, dir string, made, former madeWheel, events bundle.EventFunc) error {
 	path := filepath.Join(dir, made.file)
-	have, _, err := digest(ctx, path)
+	have, _, err := filehash.SHA256(ctx, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:

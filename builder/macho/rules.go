@@ -11,7 +11,7 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 )
 
-// Rules that a recipe can waive for a package. They hold for the slices of the
+// Rules that a recipe can waive for a package or the interpreter. They hold for the slices of the
 // target's CPU in files that a loader maps ([Slice.Loaded]).
 const (
 	RuleArch      = "arch"      // no slice for the target's CPU; waived: the file is of no use and stays
@@ -73,7 +73,7 @@ func (v *Violation) Hint() string {
 	if v.Rule == RuleMinOS {
 		return "raise the target's os to what the file needs, or lock a release of the package that was made for an older macOS"
 	}
-	return "lock another release of the package, strip the file, or let it pass under wheels.waive in the recipe (rule " + v.Rule + ")"
+	return "take another release of the package or interpreter, strip the file, or let it pass in the recipe, under wheels.waive or the interpreter's own waive (rule " + v.Rule + ")"
 }
 
 // Check returns the rules that a file breaks, without owner and path. Of a

@@ -62,30 +62,3 @@ func TestRecordWaiverPath(t *testing.T) {
 		}
 	}
 }
-
-// TestDirectURL: a wheel from an address of its own says so, in RECORD too.
-func TestDirectURL(t *testing.T) {
-	t.Parallel()
-	data := wheeltest.Build("demo", "1.0", map[string]string{"demo.py": "1"}, wheeltest.Options{})
-	o := Options{URL: "https://user:secret@example.com/demo-1.0-py3-none-any.whl#sha256=0", SHA256: strings.Repeat("a", 64)}
-	w, err := Open(bytes.NewReader(data), int64(len(data)), "demo-1.0-py3-none-any.whl", o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := w.Files(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := read(t, files)
-	want := `{"archive_info":{"hashes":{"sha256":"` + o.SHA256 + `"}},"url":"https://example.com/demo-1.0-py3-none-any.whl"}`
-	if d := cmp.Diff(want, got["644 "+site+"demo-1.0.dist-info/direct_url.json"]); d != "" {
-		t.Error(d)
-	}
-	if !strings.Contains(got["644 "+site+"demo-1.0.dist-info/RECORD"], "direct_url.json,sha256=") {
-		t.Error("RECORD does not list it")
-	}
-	o.URL = "demo.whl"
-	if _, err := Open(bytes.NewReader(data), int64(len(data)), "demo-1.0-py3-none-any.whl", o); !errors.Is(err, bundle.ErrInvalid) {
-		t.Errorf("%v", err)
-	}
-}

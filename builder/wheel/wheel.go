@@ -65,8 +65,8 @@ const installer = "metalpack\n"
 type Options struct {
 	Python string   // major.minor of the interpreter; "" = 3.12
 	Waive  []Waiver // rules that do not count for this wheel
-	URL    string   // where it comes from if it is on no index: written as direct_url.json
-	SHA256 string   // of the wheel, hex; with URL
+	Origin Origin   // where it comes from if it is on no index: written as direct_url.json
+	SHA256 string   // of the wheel, hex; with Origin
 }
 
 // Wheel is an opened wheel.
@@ -109,7 +109,7 @@ func Open(r io.ReaderAt, size int64, file string, o Options) (*Wheel, error) {
 	}
 	w.siteDir = "lib/python" + w.python + "/site-packages"
 	var err error
-	if w.origin, err = directURL(o.URL, o.SHA256); err == nil {
+	if w.origin, err = o.Origin.directURL(o.SHA256); err == nil {
 		err = w.open(r, size)
 	}
 	if err != nil {
@@ -266,11 +266,11 @@ func (w *Wheel) hash(m *member) (string, error) {
 	rc := w.arch.open(m)
 	d := digest.SHA256.Digester()
 	n, err := io.Copy(d.Hash(), io.LimitReader(rc, m.size+1))
+	if err == nil && n != m.size { // before Close, which fails for a stream that nobody wants to its end
+		err = fmt.Errorf("inflates to other than %d bytes: %w", m.size, bundle.ErrMismatch)
+	}
 	if cerr := rc.Close(); err == nil {
 		err = cerr
-	}
-	if err == nil && n != m.size {
-		err = fmt.Errorf("inflates to other than %d bytes: %w", m.size, bundle.ErrMismatch)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%q: %w", m.name, err)
@@ -281,11 +281,11 @@ func (w *Wheel) hash(m *member) (string, error) {
 // readExactly reads a stream that must have n bytes.
 func readExactly(rc io.ReadCloser, n int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(rc, n+1))
+	if err == nil && int64(len(data)) != n { // before Close, as above
+		err = fmt.Errorf("inflates to other than %d bytes: %w", n, bundle.ErrMismatch)
+	}
 	if cerr := rc.Close(); err == nil {
 		err = cerr
-	}
-	if err == nil && int64(len(data)) != n {
-		err = fmt.Errorf("inflates to other than %d bytes: %w", n, bundle.ErrMismatch)
 	}
 	return data, err
 }

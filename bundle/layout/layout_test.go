@@ -167,6 +167,14 @@ func TestOpenAtOffset(t *testing.T) {
 			if _, err := r.Open(t.Context(), gone, 0); !errors.Is(err, bundle.ErrNotFound) {
 				t.Errorf("missing: %v", err)
 			}
+			for want, desc := range map[bool]bundle.Descriptor{true: bundle.DescriptorOf(bundle.MediaTypeLayerGzip, []byte("0123456789")), false: blob} {
+				if ok, err := r.Exists(t.Context(), desc); ok != want || err != nil {
+					t.Errorf("%d bytes: there %v, %v", desc.Size, ok, err)
+				}
+			}
+			if ok, err := r.Exists(t.Context(), gone); ok || err != nil {
+				t.Errorf("missing: there %v, %v", ok, err)
+			}
 		})
 	}
 }

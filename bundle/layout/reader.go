@@ -203,6 +203,19 @@ func (r *Reader) Open(_ context.Context, desc bundle.Descriptor, offset int64) (
 	return s, nil
 }
 
+// Exists reports whether a blob of that name and size is there; its bytes are
+// not looked at. Errors: [bundle.ErrInvalid].
+func (r *Reader) Exists(ctx context.Context, desc bundle.Descriptor) (bool, error) {
+	s, err := r.Open(ctx, desc, 0)
+	switch {
+	case err == nil:
+		return true, s.Close()
+	case errors.Is(err, bundle.ErrNotFound) || errors.Is(err, bundle.ErrMismatch):
+		return false, nil
+	}
+	return false, err
+}
+
 // Referrers implements [bundle.Source]: the entries of index.json whose
 // manifest has desc as its subject. An entry that cannot be read refers to
 // nothing.

@@ -37,7 +37,9 @@ func (a *app) newBuildCmd() *cobra.Command {
 			"its targets, and write it as one image index to the destination. Equal recipes and\n" +
 			"locks give equal digests on every machine. stdout gets REFERENCE@DIGEST alone.\n\n" +
 			"--dry-run shows the plan instead: packages, layers, what is cached and what would be\n" +
-			"downloaded. It writes nothing and needs neither network nor uv nor -o.",
+			"downloaded; with --inputs-from, what would come from there; with -o, which layers\n" +
+			"the destination has and what would be sent. It writes nothing, and needs neither\n" +
+			"uv nor a network but for what these two name.",
 		Example: "  metalpack build mlx-lm -o oci:out:0.32.2\n" +
 			"  metalpack build vllm-metal --dry-run\n" +
 			"  metalpack build ./my-recipe --platform linux/amd64 -o docker://registry.example.com/team/engine:1",
@@ -68,7 +70,7 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 		return err
 	}
 	if o.dryRun {
-		return a.runDryRun(ctx, r, all, o)
+		return a.runDryRun(ctx, r, all, dest, o)
 	}
 	if err := a.fetch(ctx, r, all, o.inputOptions); err != nil {
 		return err

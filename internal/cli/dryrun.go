@@ -23,6 +23,8 @@ type dryRun struct {
 	Release  string          `json:"release"`
 	Complete bool            `json:"complete"` // every input is on this machine: all numbers are known
 	Targets  []plannedTarget `json:"targets"`
+
+	Destination *plannedDest `json:"destination,omitempty"` // with -o
 }
 
 // plannedTarget is one target of a dry run.
@@ -44,9 +46,10 @@ type plannedInput struct {
 	File    string `json:"file"`
 	SHA256  string `json:"sha256"`
 	Size    int64  `json:"size,omitempty"` // bytes; absent = not known before it is downloaded
-	Where   string `json:"where"`          // cache, directory, url, index, nowhere
+	Where   string `json:"where"`          // cache, directory, archive, url, index, nowhere
 	Path    string `json:"path,omitempty"`
-	Layer   string `json:"layer,omitempty"` // absent = its size, which decides, is not known
+	Archive string `json:"archive,omitempty"` // that has it, of --inputs-from
+	Layer   string `json:"layer,omitempty"`   // absent = its size, which decides, is not known
 }
 
 // plannedLayer is one layer. What is absent is not known before all its inputs
@@ -74,7 +77,9 @@ type plannedSums struct {
 	Packages      int   `json:"packages"`
 	Here          int   `json:"here"`         // inputs on this machine
 	HereSize      int64 `json:"hereSize"`     // their bytes
-	Download      int   `json:"download"`     // inputs that must be downloaded
+	Archived      int   `json:"archived"`     // inputs that an archive has
+	ArchivedSize  int64 `json:"archivedSize"` // their bytes
+	Download      int   `json:"download"`     // inputs that must be downloaded from elsewhere
 	DownloadSize  int64 `json:"downloadSize"` // their bytes, as far as they are known
 	UnknownSizes  int   `json:"unknownSizes"` // downloads whose size is not known
 	Files         int   `json:"files,omitempty"`
@@ -83,38 +88,74 @@ type plannedSums struct {
 	LayersToBuild int   `json:"layersToBuild"`
 }
 
-// runDryRun shows what build would do. It reads what is on this machine, and
+// runDryRun shows what build would do. It reads what is on this machine, asks
+// archives and destination what they have, if the command line names any, and
 // changes nothing.
-func (a *app) runDryRun(ctx context.Context, r *recipes.Recipe, all []*targetInputs, o buildOptions) error {
+func (a *app) runDryRun(ctx context.Context, r *recipes.Recipe, all []*targetInputs, dest bundle.Reference, o buildOptions) error {
+	cache, err := a.inputCache()
+	if err != nil {
+		return err
+	}
+	archives, err := a.archives(ctx, o.inputOptions)
+	if err != nil {
+		return err
+	}
+	f := inputs.Fetcher{Cache: cache, FindLinks: append(r.WheelDirs(), o.findLinks...), Archives: a.reachable(o.inputsFrom, archives)}
 	out := dryRun{Name: r.Name, Release: r.Release, Complete: true}
 	for _, t := range all {
-		planned, err := a.planTarget(ctx, r, t, o)
+		planned, err := a.planTarget(ctx, r, t, &f)
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", r.Name, t.target.Platform, err)
 		}
 		out.Targets = append(out.Targets, planned)
 		out.Complete = out.Complete && planned.Complete
 	}
+	if o.dest != "" {
+		known, unknown := out.blobs(len(r.Compression.Codecs))
+		if out.Destination, err = a.planDest(ctx, dest, known); err != nil {
+			return err
+		}
+		out.Destination.Build = unknown
+	}
 	return a.result(out, out.text(argument(r)))
+}
+
+// reachable lets an archive that cannot be asked now have nothing, and says so.
+func (a *app) reachable(words []string, archives []func(context.Context) (*inputs.Archive, error)) []func(context.Context) (*inputs.Archive, error) {
+	for i, open := range archives {
+		var none *inputs.Archive
+		archives[i] = func(ctx context.Context) (*inputs.Archive, error) {
+			if none != nil {
+				return none, nil
+			}
+			var archive *inputs.Archive
+			err := answered(ctx, patience, "--inputs-from "+words[i], func(ctx context.Context) (err error) {
+				archive, err = open(ctx)
+				return err
+			})
+			if err != nil && unreached(err) && ctx.Err() == nil {
+				none = new(inputs.Archive)
+				a.note("%v; what it has is not known", err)
+				return none, nil
+			}
+			return archive, err
+		}
+	}
+	return archives
 }
 
 // planTarget locates the inputs of a target and, when all are here, plans it to
 // the last file.
-func (a *app) planTarget(ctx context.Context, r *recipes.Recipe, t *targetInputs, o buildOptions) (plannedTarget, error) {
+func (a *app) planTarget(ctx context.Context, r *recipes.Recipe, t *targetInputs, f *inputs.Fetcher) (out plannedTarget, err error) {
 	b := t.target.Bundle()
-	out := plannedTarget{Platform: t.target.Platform, Floor: b.Floor(), Python: t.target.Interpreter.Version, Complete: true}
-	dir, err := a.cache("inputs")
-	if err != nil {
-		return out, err
-	}
-	f := inputs.Fetcher{Cache: inputs.NewCache(dir), FindLinks: append(r.WheelDirs(), o.findLinks...)}
+	out = plannedTarget{Platform: t.target.Platform, Floor: b.Floor(), Python: t.target.Interpreter.Version, Complete: true}
 	t.paths = map[string]string{}
 	for n, w := range t.wants {
 		place, err := f.Locate(ctx, w)
 		if err != nil {
 			return out, err
 		}
-		in := plannedInput{Name: w.Name, Version: w.Version, File: w.File, SHA256: w.SHA256, Size: place.Size, Where: place.Where, Path: place.Path}
+		in := plannedInput{Name: w.Name, Version: w.Version, File: w.File, SHA256: w.SHA256, Size: place.Size, Where: place.Where, Path: place.Path, Archive: place.Archive}
 		switch {
 		case n == 0:
 			in.Layer = builder.InterpreterLayer
@@ -145,6 +186,9 @@ func (t *plannedTarget) fromLock() {
 		case in.Path != "":
 			t.Sums.Here++
 			t.Sums.HereSize += in.Size
+		case in.Archive != "":
+			t.Sums.Archived++
+			t.Sums.ArchivedSize += in.Size
 		default:
 			t.Sums.Download++
 			t.Sums.DownloadSize += in.Size

@@ -29,6 +29,9 @@ func (d dryRun) text(recipe string) string {
 		b.WriteString(decisionText(t.Decisions))
 		b.WriteString(t.sumText())
 	}
+	if d.Destination != nil {
+		b.WriteString(d.Destination.text())
+	}
 	return b.String()
 }
 
@@ -36,15 +39,31 @@ func (d dryRun) text(recipe string) string {
 func (t *plannedTarget) partialText(recipe string) string {
 	var b strings.Builder
 	s := t.Sums
-	fmt.Fprintf(&b, "PARTIAL PLAN: %d of %s are not on this machine; to download: %s.\n", s.Download, plural(len(t.Inputs), "input"), s.downloadText())
+	fmt.Fprintf(&b, "PARTIAL PLAN: %d of %s are not on this machine", s.Archived+s.Download, plural(len(t.Inputs), "input"))
+	if s.Archived > 0 {
+		fmt.Fprintf(&b, "; in archives: %s", ui.Bytes(s.ArchivedSize))
+	}
+	if s.Download > 0 {
+		fmt.Fprintf(&b, "; to download: %s", s.downloadText())
+	}
+	b.WriteString(".\n")
 	for _, in := range t.Inputs {
 		if in.Where == inputs.Nowhere {
 			fmt.Fprintf(&b, "No address is known of %s: put it into a directory and name that with --find-links.\n", in.File)
 		}
 	}
-	fmt.Fprintf(&b, "Names, sizes and the layer of each wheel come from the lock alone. The files, their number,\n"+
-		"identities and what the layer cache has are known after 'metalpack fetch %s --platform %s'.\n", recipe, t.Platform)
+	fmt.Fprintf(&b, "Names, sizes and the layer of each wheel come from the lock%s alone. The files, their number,\n"+
+		"identities and what the layer cache has are known after 'metalpack fetch %s --platform %s%s'.\n",
+		also(s.Archived > 0, " and archives"), recipe, t.Platform, also(s.Archived > 0, " --inputs-from …"))
 	return b.String()
+}
+
+// also is a text, where it belongs.
+func also(belongs bool, text string) string {
+	if belongs {
+		return text
+	}
+	return ""
 }
 
 // downloadText tells the bytes to download, and those that nobody knows.
@@ -75,6 +94,8 @@ func where(in plannedInput) string {
 		return "cache"
 	case inputs.InDirectory:
 		return path.Base(path.Dir(in.Path)) + "/"
+	case inputs.InArchive:
+		return "archive"
 	case inputs.Nowhere:
 		return "MISSING"
 	}
@@ -126,7 +147,11 @@ func decisionText(all []bundle.Decision) string {
 
 func (t *plannedTarget) sumText() string {
 	s := t.Sums
-	text := fmt.Sprintf("\n%s; %s here (%s), %d to download", plural(s.Packages, "package"), plural(s.Here, "input"), ui.Bytes(s.HereSize), s.Download)
+	text := fmt.Sprintf("\n%s; %s here (%s)", plural(s.Packages, "package"), plural(s.Here, "input"), ui.Bytes(s.HereSize))
+	if s.Archived > 0 {
+		text += fmt.Sprintf(", %d in archives (%s)", s.Archived, ui.Bytes(s.ArchivedSize))
+	}
+	text += fmt.Sprintf(", %d to download", s.Download)
 	if s.Download > 0 {
 		text += " (" + s.downloadText() + ")"
 	}

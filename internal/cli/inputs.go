@@ -115,16 +115,16 @@ func (a *app) archives(ctx context.Context, o inputOptions) (all []func(context.
 			return nil, edge.Usagef("--offline: --inputs-from %s is a registry", word)
 		}
 		var opened *inputs.Archive
-		all = append(all, func(context.Context) (*inputs.Archive, error) {
+		all = append(all, func(ask context.Context) (*inputs.Archive, error) {
 			if opened != nil {
 				return opened, nil
 			}
-			src, root, ref, closeSource, err := a.open(ctx, word, "")
+			src, root, ref, closeSource, err := a.open(ask, word, "")
 			if err != nil {
 				return nil, fmt.Errorf("--inputs-from: %w", err)
 			}
 			context.AfterFunc(ctx, func() { _ = closeSource() }) // only read
-			opened, err = inputs.OpenArchive(ctx, ref.String(), src, root)
+			opened, err = inputs.OpenArchive(ask, ref.String(), src, root)
 			return opened, err
 		})
 	}
@@ -210,11 +210,9 @@ func (a *app) builderInput(r *recipes.Recipe, t *targetInputs) (builder.Input, e
 		}
 	}
 	for _, w := range t.wheels {
-		own := builder.Wheel{Name: w.Name, Version: w.Version, File: w.File, Path: t.paths[w.SHA256], SHA256: w.SHA256, Size: w.Size}
-		if w.Direct {
-			own.URL = w.URL
-		}
-		in.Wheels = append(in.Wheels, own)
+		in.Wheels = append(in.Wheels, builder.Wheel{
+			Name: w.Name, Version: w.Version, File: w.File, Path: t.paths[w.SHA256], SHA256: w.SHA256, Size: w.Size, Origin: w.Origin,
+		})
 	}
 	return in, nil
 }

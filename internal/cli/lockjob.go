@@ -145,7 +145,7 @@ func (j *lockJob) make(ctx context.Context, t *target.Target, old *lock.Lock) (*
 func (j *lockJob) asset(ctx context.Context, w lock.Wheel) (int64, error) {
 	paths, err := j.fetcher.Fetch(ctx, inputs.Wheels(nil, []lock.Wheel{w}))
 	if missing, ok := errors.AsType[*inputs.MissingError](err); ok {
-		return 0, missing.Reasons[0] // the file is named by who asks
+		return 0, fmt.Errorf("%w; --find-links names a directory that has it", missing.Reasons[0]) // the file is named by who asks
 	}
 	if err != nil {
 		return 0, err

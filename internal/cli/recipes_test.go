@@ -9,19 +9,22 @@ import (
 	"testing"
 
 	"github.com/metalpack/metalpack/builder"
+	"github.com/metalpack/metalpack/builder/macho"
 	"github.com/metalpack/metalpack/recipes"
 )
 
 // Package recipes cannot ask package builder which rules it has.
 func TestSchemaKnowsTheRules(t *testing.T) {
 	t.Parallel()
-	rules, err := json.Marshal(builder.Rules())
-	if err != nil {
-		t.Fatal(err)
-	}
 	text := strings.NewReplacer(" ", "", "\n", "").Replace(string(recipes.Schema()))
-	if want := `"rule":{"description":"Therule.","type":"string","enum":` + string(rules); !strings.Contains(text, want) {
-		t.Errorf("schema.json has no %s", want)
+	for _, list := range [][]string{builder.Rules(), macho.Rules()} { // of packages, of the interpreter
+		rules, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := `"rule":{"description":"Therule.","type":"string","enum":` + string(rules); !strings.Contains(text, want) {
+			t.Errorf("schema.json has no %s", want)
+		}
 	}
 }
 

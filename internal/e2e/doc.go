@@ -17,10 +17,11 @@
 //	chat [-stream] URL MODEL PROMPT    ask; the answer's text is stdout
 //	append FILE TEXT           add bytes at the end of a file
 //	flip FILE                  flip one bit in the middle of a file
+//	disk DIR SIZE              make a directory a disk of its own, if the condition [disk] says that this can be
 //	terminal FILE WORD PROGRAM ARG…    run on a pseudo-terminal, type Ctrl-C when WORD appears; FILE is the screen
 //
 // Scripts of metalpack have more, see withPack in pack_test.go; so have those of
-// metalrun, see withRun in run_test.go.
+// metalrun, see withRun in run_test.go. Those that kill are in kill_test.go.
 //
 // $REGISTRY is the script's own registry, $PORT a port that was free, $PYTHON
 // the directory with the interpreter archive, $PLATFORM the host's os/arch.

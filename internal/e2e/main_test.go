@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 // program is what the main functions in cmd do.
 func program(run func(context.Context, *edge.Env) int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, &edge.Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv})
+	code := run(ctx, &edge.Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: mortal(os.Stderr), Getenv: os.Getenv})
 	stop()
 	os.Exit(code)
 }
@@ -75,10 +75,16 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: withRun(withPack(map[string]command{
+		Condition: func(name string) (bool, error) {
+			if name != "disk" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return mayMount(), nil
+		},
+		Cmds: withKill(withRun(withPack(map[string]command{
 			"recipe": cmdRecipe, "model": cmdModel, "exits": cmdExits, "fault": cmdFault,
-			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip, "terminal": cmdTerminal, "hub": cmdHub,
-		})),
+			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip, "terminal": cmdTerminal, "hub": cmdHub, "disk": cmdDisk,
+		}))),
 	})
 }
 
