@@ -19,7 +19,8 @@
 // once its sha256 is known, and write models.json last and in place: only the
 // bytes of our own entry change, and of a foreign entry only a tag that has
 // moved to us. Afterwards it is read again, since another writer may have put
-// an older one back.
+// an older one back. Where a DMR answers ([Daemon]), it is asked to register the
+// model itself, and only what it does not do is done by us.
 //
 // What we know about the store lies in a state directory of our own: the lock,
 // which blobs have been hashed (by device, inode, size, mtime and ctime), and
