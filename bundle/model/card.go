@@ -119,8 +119,9 @@ func items(lines []string) (out []string) {
 // flow reads a list that is written as [a, "b"], behind its bracket.
 func flow(s string) (out []string) {
 	for s = strings.TrimLeft(s, " "); s != ""; s = strings.TrimLeft(s, " ") {
-		word, rest := "", s
+		rest := s
 		if s[0] != ']' {
+			var word string
 			if word, rest = scalar(s, ",[]{}"); rest == s || rest == "" {
 				return nil
 			}

@@ -107,8 +107,8 @@ func (s *Store) offer(ctx context.Context, id digest.Digest, tag string, raw mod
 		case !found && (!d.named || isNobody(err)):
 			continue
 		}
-		events.Emit(bundle.Event{Kind: bundle.EventNote, What: "model store",
-			Reason: fmt.Sprintf("the Docker Model Runner at %s did not register the model (%v); writing it into %s", d, err, s.dir)})
+		why := fmt.Sprintf("the Docker Model Runner at %s did not register the model (%v); writing it into %s", d, err, s.dir)
+		events.Emit(bundle.Event{Kind: bundle.EventNote, What: "model store", Reason: why})
 		if found {
 			return nil
 		}
@@ -209,7 +209,10 @@ func loadTar(raw model.Raw) ([]byte, error) {
 // a status that says that all is well.
 func lateError(said []byte) error {
 	for text := range bytes.Lines(said) {
-		var line struct{ Type, Message string }
+		var line struct {
+			Type    string `json:"type"`
+			Message string `json:"message"`
+		}
 		switch text = bytes.TrimSpace(text); {
 		case len(text) == 0:
 		case json.Unmarshal(text, &line) != nil:

@@ -156,7 +156,7 @@ func TestPullThroughDaemonAgain(t *testing.T) {
 func TestPullFindsDaemon(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
-	home, err := os.MkdirTemp("", "dmr") // short: a socket's path has 104 bytes at most
+	home, err := os.MkdirTemp("", "dmr") //nolint:usetesting // short: a socket's path has 104 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}

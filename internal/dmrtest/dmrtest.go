@@ -56,9 +56,13 @@ type entry struct {
 	Files []string `json:"files"`
 }
 
+type blob struct {
+	Digest string `json:"digest"`
+}
+
 type manifest struct {
-	Config struct{ Digest string }
-	Layers []struct{ Digest string }
+	Config blob   `json:"config"`
+	Layers []blob `json:"layers"`
 }
 
 // ServeHTTP implements http.Handler.
@@ -87,7 +91,7 @@ func (d *Daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, body) // the client may be gone
+	_, _ = io.WriteString(w, body) //nolint:gosec // G705: no browser looks; the client may be gone
 }
 
 func (d *Daemon) list(r *http.Request) (status int, body string) {
@@ -110,7 +114,7 @@ func (d *Daemon) list(r *http.Request) (status int, body string) {
 
 func (d *Daemon) load(body io.Reader) (status int, answer string) {
 	const success = `{"type":"progress","message":"loading"}` + "\n" + `{"type":"success","message":"Model loaded successfully"}` + "\n"
-	switch d.Fault {
+	switch d.Fault { //nolint:exhaustive // the others befall other requests
 	case Refuses:
 		return http.StatusInternalServerError, "no space left on device"
 	case Dies:
@@ -197,7 +201,9 @@ func (d *Daemon) tag(id, repo, tag string) (status int, body string) {
 }
 
 func (d *Daemon) index() ([]entry, error) {
-	var all struct{ Models []entry }
+	var all struct {
+		Models []entry `json:"models"`
+	}
 	data, err := os.ReadFile(filepath.Join(d.Dir, "models.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return []entry{}, nil
@@ -214,7 +220,7 @@ func (d *Daemon) save(models []entry) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(d.Dir, "models.json"), data, 0o644) //nolint:gosec // as DMR writes it
+	return os.WriteFile(filepath.Join(d.Dir, "models.json"), data, 0o644)
 }
 
 // write adds a file of the store unless it is there.
@@ -223,8 +229,8 @@ func (d *Daemon) write(name string, data []byte) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as DMR makes them
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(path, data, 0o644) //nolint:gosec // as DMR writes them
+	return os.WriteFile(path, data, 0o644)
 }
