@@ -19,8 +19,7 @@
 // once its sha256 is known, and write models.json last and in place: only the
 // bytes of our own entry change, and of a foreign entry only a tag that has
 // moved to us. Afterwards it is read again, since another writer may have put
-// an older one back. Where a DMR answers ([Daemon]), it is asked to register the
-// model itself, and only what it does not do is done by us.
+// an older one back.
 //
 // What we know about the store lies in a state directory of our own: the lock,
 // which blobs have been hashed (by device, inode, size, mtime and ctime), and
@@ -31,6 +30,10 @@
 // through the link is its confinement, and what notices an unconfined one is
 // the next use, which hashes again. Everything small, which engines and
 // libraries do like to rewrite, is a read-only copy, verified as it is made.
+//
+// Where a DMR answers ([Daemon]), a pulled model is registered through its API,
+// so that two programs do not write models.json at once. What it does not do,
+// for whatever reason, is seen there and done by us.
 //
 // # Promises
 //
