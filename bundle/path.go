@@ -9,9 +9,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 )
 
 // Caps on paths inside an environment or a model, in bytes and components.
@@ -105,16 +102,6 @@ func isDeviceName(c string) bool {
 	}
 	return len(base) == 4 && (strings.HasPrefix(base, "COM") || strings.HasPrefix(base, "LPT")) &&
 		base[3] >= '1' && base[3] <= '9'
-}
-
-// CollisionKey maps a path to a key that is equal for all paths which a case-
-// or normalisation-insensitive file system (APFS) takes for one file:
-// NFC(Fold(NFD(p))).
-func CollisionKey(p string) string {
-	if isPlainASCII(p) {
-		return strings.ToLower(p)
-	}
-	return norm.NFC.String(cases.Fold().String(norm.NFD.String(p)))
 }
 
 func isPlainASCII(s string) bool {

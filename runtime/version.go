@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
+	"sort"
 
 	"github.com/opencontainers/go-digest"
 
@@ -130,14 +130,12 @@ func (h *Home) Versions(name string) ([]Version, error) {
 		}
 		out = append(out, *v)
 	}
-	slices.SortFunc(out, func(a, b Version) int {
+	sort.Slice(out, func(i, j int) bool {
+		a, b := &out[i], &out[j]
 		if a.Active != b.Active {
-			if a.Active {
-				return -1
-			}
-			return 1
+			return a.Active
 		}
-		return strings.Compare(a.Env.Release+" "+a.ID, b.Env.Release+" "+b.ID)
+		return a.Env.Release+" "+a.ID < b.Env.Release+" "+b.ID
 	})
 	return out, errors.Join(errs...)
 }
@@ -226,5 +224,5 @@ func (h *Home) filesBySHA256(wanted map[string]bundle.TreeEntry) (map[string][]s
 
 // sortByteCode sorts by path.
 func sortByteCode(code []ByteCode) {
-	slices.SortFunc(code, func(a, b ByteCode) int { return strings.Compare(a.Path, b.Path) })
+	sort.Slice(code, func(i, j int) bool { return code[i].Path < code[j].Path })
 }

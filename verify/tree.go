@@ -4,7 +4,6 @@
 package verify
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -66,7 +66,7 @@ func Tree(ctx context.Context, dir string, tree *bundle.Tree, o Options) Report 
 	}
 	_ = g.Wait() // failures are in the report
 	c.extras(entries, o.Allow)
-	slices.SortFunc(c.out.Failures, func(a, b Failure) int { return cmp.Compare(a.Path, b.Path) })
+	sort.Slice(c.out.Failures, func(i, j int) bool { return c.out.Failures[i].Path < c.out.Failures[j].Path })
 	if ctx.Err() != nil {
 		c.fail(dir, "all files looked at", "interrupted", context.Cause(ctx))
 	}

@@ -4,7 +4,6 @@
 package hub
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -153,7 +153,7 @@ func (s *Snapshot) list() error {
 		s.files = append(s.files, f)
 		return nil
 	})
-	slices.SortFunc(s.files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
+	sort.Slice(s.files, func(i, j int) bool { return s.files[i].Path < s.files[j].Path })
 	return err
 }
 

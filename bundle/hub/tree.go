@@ -4,13 +4,13 @@
 package hub
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -78,7 +78,7 @@ func (r *Repo) list(ctx context.Context) ([]File, error) {
 			return nil, r.s.fail(ctx, about, fmt.Errorf("file list: %w", err))
 		}
 	}
-	slices.SortFunc(files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
+	sort.Slice(files, func(i, j int) bool { return files[i].Path < files[j].Path })
 	for i := range files[min(1, len(files)):] {
 		if files[i].Path == files[i+1].Path {
 			return nil, r.s.fail(ctx, about, fmt.Errorf("file list: %q twice: %w", files[i].Path, bundle.ErrInvalid))

@@ -4,26 +4,19 @@
 package model
 
 import (
-	"bytes"
 	"cmp"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"go.yaml.in/yaml/v4"
 )
 
 // hubAddress is where repositories of the Hugging Face hub are looked at.
 const hubAddress = "https://huggingface.co/"
 
-// Caps on what a model card may say, in bytes.
-const (
-	maxCard  = 1 << 20 // of the whole file; a longer one says nothing
-	maxFront = 64 << 10
-	maxFact  = 1024
-)
+// maxFact caps one fact, in bytes.
+const maxFact = 1024
 
 // Facts is where a model comes from and what it may be used for, in words of
 // its author. Each may be "".
@@ -95,70 +88,6 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s))
-}
-
-// card is the front matter of a model card, as far as it matters. Most keys
-// are written as one word or as a list of them.
-type card struct {
-	License     any `yaml:"license"`
-	LicenseName any `yaml:"license_name"`
-	BaseModel   any `yaml:"base_model"`
-	Description any `yaml:"description"`
-}
-
-// parseCard reads the front matter of a README.md. A card is written by hand:
-// what does not parse says nothing.
-func parseCard(data []byte) Facts {
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	rest, ok := bytes.CutPrefix(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("---\n"))
-	front, _, closed := bytes.Cut(rest, []byte("\n---"))
-	if !ok || !closed || len(front) > maxFront {
-		return Facts{}
-	}
-	var c card
-	if err := yaml.Load(front, &c); err != nil {
-		return Facts{}
-	}
-	return Facts{License: c.license(), BaseModel: word(c.BaseModel), Description: word(c.Description)}
-}
-
-// license is all licences that the card names, joined by AND, since it does not
-// say that one may choose.
-func (c card) license() string {
-	names, ok := c.License.([]any)
-	if !ok {
-		names = []any{c.License}
-	}
-	var all []string
-	for _, name := range names {
-		id := word(name)
-		switch id {
-		case "unknown":
-			continue
-		case "other": // the hub's word for what it has no word for
-			id = word(c.LicenseName)
-		}
-		if id = spdx(id); id != "" && !slices.Contains(all, id) {
-			all = append(all, id)
-		}
-	}
-	if expression := strings.Join(all, " AND "); len(expression) <= maxFact {
-		return expression
-	}
-	return ""
-}
-
-// word returns the first word of a value that may be a list; "" for anything
-// else.
-func word(v any) string {
-	if list, ok := v.([]any); ok && len(list) > 0 {
-		v = list[0]
-	}
-	s, _ := v.(string)
-	if s = oneLine(s); len(s) > maxFact {
-		return ""
-	}
-	return s
 }
 
 // spdxNames are the licences of open models that SPDX knows.

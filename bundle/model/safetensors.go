@@ -12,7 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
-	"slices"
+	"sort"
 	"strconv"
 	"unicode/utf8"
 
@@ -217,8 +217,9 @@ func (t Tensor) check() error {
 
 // checkTiling sorts the tensors and checks that they cover the data exactly.
 func (h *Header) checkTiling(size uint64) error {
-	slices.SortStableFunc(h.Tensors, func(a, b Tensor) int {
-		return cmp.Or(cmp.Compare(a.Begin, b.Begin), cmp.Compare(a.End, b.End), cmp.Compare(a.Name, b.Name))
+	sort.Slice(h.Tensors, func(i, j int) bool {
+		a, b := &h.Tensors[i], &h.Tensors[j]
+		return cmp.Or(cmp.Compare(a.Begin, b.Begin), cmp.Compare(a.End, b.End), cmp.Compare(a.Name, b.Name)) < 0
 	})
 	at := uint64(0)
 	for _, t := range h.Tensors {

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -101,7 +102,7 @@ func matches(pattern, p string) bool {
 
 // addAll takes over the files that belong to the model.
 func (s *scan) addAll(files []OriginFile) error {
-	slices.SortFunc(files, func(a, b OriginFile) int { return cmp.Compare(a.Path, b.Path) })
+	sort.Slice(files, func(i, j int) bool { return files[i].Path < files[j].Path })
 	told := map[string]bool{}
 	for _, f := range files {
 		if at, reason := s.leftOut(f.Path); reason != "" {

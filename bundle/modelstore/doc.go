@@ -31,6 +31,10 @@
 // the next use, which hashes again. Everything small, which engines and
 // libraries do like to rewrite, is a read-only copy, verified as it is made.
 //
+// Where a DMR answers ([Daemon]), a pulled model is registered through its API,
+// so that two programs do not write models.json at once. What it does not do,
+// for whatever reason, is seen there and done by us.
+//
 // # Promises
 //
 // No byte of the store is trusted before it has been hashed. Nothing of a

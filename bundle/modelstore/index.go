@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -130,7 +131,7 @@ type edit struct {
 }
 
 func apply(data []byte, edits []edit) []byte {
-	slices.SortFunc(edits, func(a, b edit) int { return b.at.start - a.at.start }) // from the end, so that places stay
+	sort.Slice(edits, func(i, j int) bool { return edits[i].at.start > edits[j].at.start }) // from the end, so that places stay
 	out := slices.Clone(data)
 	for _, e := range edits {
 		out = slices.Concat(out[:e.at.start], []byte(e.with), out[e.at.end:])

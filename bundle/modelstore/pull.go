@@ -25,7 +25,8 @@ const registerTries = 5
 // Pull fetches the model that desc describes into the store and gives it the
 // name ref, which it takes from any other model. Blobs that are there already
 // are hashed, once, and fetched again if they are damaged; a pull that was cut
-// continues where it stopped. Errors: those of src; [bundle.ErrInvalid] for
+// continues where it stopped. A Docker Model Runner that answers registers the
+// model; otherwise it is written into models.json. Errors: those of src; [bundle.ErrInvalid] for
 // what is no model, for a bad name, or for a damaged models.json;
 // [bundle.ErrMismatch].
 func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descriptor, ref string, events bundle.EventFunc) (m Model, err error) {
@@ -64,6 +65,9 @@ func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descrip
 	var files []string
 	for _, d := range append(slices.Clone(manifest.Layers), manifest.Config) {
 		files = append(files, d.Digest.String())
+	}
+	if err := s.offer(ctx, desc.Digest, tag, raw, events); err != nil {
+		return Model{}, err
 	}
 	if err := s.register(desc.Digest, tag, files); err != nil {
 		return Model{}, err

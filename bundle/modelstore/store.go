@@ -24,6 +24,10 @@ import (
 // Store is a model store with our state about it. It may be used by several
 // goroutines and processes at once.
 type Store struct {
+	// Daemons are asked by Pull, in this order, to register a model. Set it
+	// before the first pull; without it models.json alone is written.
+	Daemons []Daemon
+
 	dir   string // DMR's
 	state string // ours
 }

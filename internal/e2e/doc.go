@@ -12,6 +12,7 @@
 //	model DIR [KEY=VALUE…]     write a tiny model; KEY=VALUE goes into config.json
 //	exits CODE PROGRAM ARG…    run a program and want that exit code
 //	hub NAME DIR [KEY=VALUE…]  publish a directory on the script's own hub (hub_test.go)
+//	dmr DIR [FAULT]            run a Docker Model Runner on a store (dmr_test.go)
 //	fault [-storage] KEY=VALUE…    let the registry, or the hub's storage, misbehave (see regtest.Fault)
 //	answers URL                wait until an HTTP server answers
 //	chat [-stream] URL MODEL PROMPT    ask; the answer's text is stdout

@@ -70,6 +70,7 @@ func TestScripts(t *testing.T) {
 				"REGISTRY": host, "PORT": port, "PYTHON": pythonDir, "PLATFORM": platform,
 				"HOME": env.WorkDir, "METALRUN_HOME": filepath.Join(env.WorkDir, "home"), "MODELS_PATH": filepath.Join(env.WorkDir, "models"),
 				"DOCKER_CONFIG": filepath.Join(env.WorkDir, ".docker"), "XDG_CACHE_HOME": cache, "ENGINE": engine,
+				"MODEL_RUNNER_HOST": "127.0.0.1:1", // not the one of this machine
 			} {
 				env.Setenv(k, v)
 			}
@@ -83,7 +84,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: withKill(withRun(withPack(map[string]command{
 			"recipe": cmdRecipe, "model": cmdModel, "exits": cmdExits, "fault": cmdFault,
-			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip, "terminal": cmdTerminal, "hub": cmdHub, "disk": cmdDisk,
+			"answers": cmdAnswers, "chat": cmdChat, "append": cmdAppend, "flip": cmdFlip, "terminal": cmdTerminal, "hub": cmdHub, "dmr": cmdDMR, "disk": cmdDisk,
 		}))),
 	})
 }

@@ -5,5 +5,6 @@
 // does not hold: headers, package comments, sizes, the direction of imports,
 // workflows, the changelog, the README's commands. They are tests; each
 // collects every breach and names the file. They parse files and start no
-// program but git, to learn which files are tracked.
+// program but git, to learn which files are tracked, and the go tool, to weigh
+// metalrun.
 package repotest

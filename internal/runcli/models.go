@@ -65,7 +65,11 @@ func (a *app) store() (*modelstore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return modelstore.Open(dir, state)
+	store, err := modelstore.Open(dir, state)
+	if err == nil {
+		store.Daemons = modelstore.Daemons(a.env.Getenv)
+	}
+	return store, err
 }
 
 // stateDir is a directory of ours in the home.
@@ -81,7 +85,9 @@ func (a *app) pullVerb() verb {
 	var exclude multiFlag
 	return verb{
 		name: "pull", args: "REFERENCE", short: "pull a model into Docker's shared model store",
-		long: "The model appears in 'docker model list' too. A pull that was cut goes on where it stopped.\n\n" +
+		long: "The model appears in 'docker model list' too. A pull that was cut goes on where it stopped.\n" +
+			"A Docker Model Runner that answers, at MODEL_RUNNER_HOST, at the socket MODEL_RUNNER_SOCK, in\n" +
+			"Docker Desktop or at localhost:12434, registers the model itself.\n\n" +
 			"hf.co/ORG/NAME[@REVISION] is a model of MLX safetensors on the Hugging Face hub; the list\n" +
 			"calls it huggingface.co/org/name:latest, or by its revision. HF_TOKEN, or the token that\n" +
 			"'hf auth login' keeps, opens gated and private models; HF_ENDPOINT is the address of\n" +

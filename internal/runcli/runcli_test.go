@@ -24,10 +24,7 @@ func command(t *testing.T, args ...string) result {
 	var out, msg bytes.Buffer
 	home := t.TempDir()
 	getenv := func(name string) string {
-		if name == "HOME" {
-			return home
-		}
-		return ""
+		return map[string]string{"HOME": home, "MODEL_RUNNER_HOST": "127.0.0.1:1"}[name]
 	}
 	code := Main(t.Context(), &edge.Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &msg, Getenv: getenv})
 	return result{code, out.String(), msg.String()}
