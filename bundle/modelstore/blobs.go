@@ -29,8 +29,14 @@ import (
 // its clearing of old downloads finds ours too.
 const partialSuffix = ".metalpack.incomplete"
 
+// Opener is where the bytes of blobs come from: Open is that of
+// [bundle.Source].
+type Opener interface {
+	Open(ctx context.Context, desc bundle.Descriptor, offset int64) (io.ReadCloser, error)
+}
+
 // fetch brings one blob into the store unless a sound one is there.
-func (s *Store) fetch(ctx context.Context, src bundle.Source, d bundle.Descriptor, events bundle.EventFunc) error {
+func (s *Store) fetch(ctx context.Context, src Opener, d bundle.Descriptor, events bundle.EventFunc) error {
 	e := bundle.Event{What: label(d), Digest: d.Digest.String(), Size: d.Size}
 	err := s.verify(ctx, d)
 	switch {
@@ -76,7 +82,7 @@ func label(d bundle.Descriptor) string {
 
 // download completes the partial file. After a mismatch the file is removed;
 // after any other error it stays, to be continued.
-func (s *Store) download(ctx context.Context, src bundle.Source, d bundle.Descriptor, partial string, e bundle.Event, events bundle.EventFunc) (resumed bool, err error) {
+func (s *Store) download(ctx context.Context, src Opener, d bundle.Descriptor, partial string, e bundle.Event, events bundle.EventFunc) (resumed bool, err error) {
 	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
 	if err != nil {
 		return false, err
