@@ -151,3 +151,21 @@ func (s *Store) State(d bundle.Descriptor) BlobState {
 	}
 	return BlobThere
 }
+
+// Shared says what a model of the store has in common with the others.
+func (s *Store) Shared(m Model) ([]Shared, error) {
+	x, err := s.readIndex()
+	if err != nil {
+		return nil, err
+	}
+	var blobs []digest.Digest
+	var others []entry
+	for _, e := range x.entries {
+		if e.ID == m.ID {
+			blobs = append(blobs, s.blobsOf(e)...)
+		} else {
+			others = append(others, e)
+		}
+	}
+	return s.sharing(others, blobs), nil
+}
