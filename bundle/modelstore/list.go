@@ -151,11 +151,20 @@ func (s *Store) manifest(id digest.Digest) (*ocispec.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := storeSource{s}.Manifest(context.Background(), desc)
+	data, err := s.manifestBytes(desc)
 	if err != nil {
 		return nil, err
 	}
 	return bundle.ParseManifest(data)
+}
+
+func (s *Store) manifestBytes(desc bundle.Descriptor) (data []byte, err error) {
+	f, err := openRegular(s.manifestPath(desc.Digest))
+	if err != nil {
+		return nil, err
+	}
+	defer fsatomic.CloseErr(&err, f)
+	return bundle.ReadVerified(f, desc)
 }
 
 // describe is the descriptor of a manifest that is in the store.
@@ -180,13 +189,8 @@ func (src storeSource) Resolve(context.Context, string) (bundle.Descriptor, erro
 	return bundle.Descriptor{}, bundle.ErrNotFound
 }
 
-func (src storeSource) Manifest(_ context.Context, desc bundle.Descriptor) (data []byte, err error) {
-	f, err := openRegular(src.s.manifestPath(desc.Digest))
-	if err != nil {
-		return nil, err
-	}
-	defer fsatomic.CloseErr(&err, f)
-	return bundle.ReadVerified(f, desc)
+func (src storeSource) Manifest(_ context.Context, desc bundle.Descriptor) ([]byte, error) {
+	return src.s.manifestBytes(desc)
 }
 
 func (src storeSource) Open(_ context.Context, desc bundle.Descriptor, offset int64) (io.ReadCloser, error) {

@@ -62,7 +62,9 @@ func TestNear(t *testing.T) {
 	t.Parallel()
 	models := []Model{
 		{Tags: []string{"docker.io/ai/smollm2:135m", "docker.io/ai/smollm2:latest"}},
-		{Tags: []string{"huggingface.co/org/qwen3-coder-4bit:latest"}}, {}, {Tags: []string{"", "/", ":"}},
+		{Tags: []string{"huggingface.co/org/qwen3-coder-4bit:latest"}},
+		{},
+		{Tags: []string{"", "/", ":"}},
 	}
 	for word, want := range map[string][]string{
 		"ai/smollm2:360m":  models[0].Tags,

@@ -393,3 +393,26 @@ func TestRemoveAndPullAtOnce(t *testing.T) {
 		mustMaterialize(t, s, "a")
 	}
 }
+
+// Who has to wait is told, and goes on when the other is done.
+func TestRemoveWaits(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	pull(t, s, newModel(t, `{}`), "x")
+	unlock, err := s.lock(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	if _, err := s.Remove(t.Context(), "x", func(e bundle.Event) {
+		told = append(told, e.Reason)
+		if err := unlock(); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(told, []string{"another metalrun is changing the store; waiting for it"}) {
+		t.Errorf("%q", told)
+	}
+}

@@ -137,7 +137,8 @@ func (o *inspected) disk() string {
 }
 
 func (o *inspected) files() string {
-	rows := [][]string{{"FILE", "KIND", "SIZE", "STATE", "DIGEST"}}
+	rows := make([][]string, 0, 1+len(o.Model.Files)+len(o.Model.Archives))
+	rows = append(rows, []string{"FILE", "KIND", "SIZE", "STATE", "DIGEST"})
 	for _, f := range o.Model.Files {
 		rows = append(rows, []string{f.Path, string(f.Kind), ui.Bytes(f.Descriptor.Size), string(o.States[f.Path]), f.Descriptor.Digest.String()})
 	}
