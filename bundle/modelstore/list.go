@@ -84,13 +84,15 @@ func (e entry) tagsWithout(tag string) []string {
 
 // fullTags are the tags, fully qualified where they can be.
 func (e entry) fullTags() (out []string) {
+	seen := map[string]bool{}
 	for _, t := range e.Tags {
 		if full, err := Normalize(t); err == nil {
 			t = full
 		}
-		if !slices.Contains(out, t) {
+		if !seen[t] {
 			out = append(out, t)
 		}
+		seen[t] = true
 	}
 	return out
 }

@@ -127,7 +127,7 @@ func (s *Store) verifyAll(ctx context.Context, m Model) error {
 			continue
 		}
 		seen[f.Descriptor.Digest] = true
-		damage, err := s.inspect(ctx, m, f.Path, f.Descriptor)
+		damage, err := s.inspect(ctx, m, f.Path, f.Descriptor, nil)
 		if damage != nil {
 			return damage
 		}
@@ -146,8 +146,8 @@ func (s *Store) verifyAll(ctx context.Context, m Model) error {
 
 // inspect verifies one file of a model; damage is what is wrong with the blob,
 // err why that cannot be said.
-func (s *Store) inspect(ctx context.Context, m Model, path string, d bundle.Descriptor) (damage *DamagedError, err error) {
-	err = s.verify(ctx, d)
+func (s *Store) inspect(ctx context.Context, m Model, path string, d bundle.Descriptor, events bundle.EventFunc) (damage *DamagedError, err error) {
+	err = s.verify(ctx, d, "hash "+path, events)
 	if errors.Is(err, bundle.ErrMismatch) || errors.Is(err, bundle.ErrNotFound) || errors.Is(err, bundle.ErrInvalid) {
 		return &DamagedError{Model: m.label(), Path: path, Blob: s.blobPath(d.Digest), Err: err, desc: d}, nil
 	}

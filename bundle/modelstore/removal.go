@@ -119,16 +119,16 @@ func (s *Store) carryOut(ctx context.Context, r removal, events bundle.EventFunc
 		return 0, 0, err
 	}
 	used := s.used(x)
-	var gone []digest.Digest
+	gone := map[digest.Digest]bool{}
 	for _, d := range r.Blobs {
-		if used(d) || slices.Contains(gone, d) {
+		if used(d) || gone[d] {
 			continue
 		}
 		n, err := s.removeBlob(d)
 		if err != nil {
 			return len(gone), freed, err
 		}
-		gone, freed = append(gone, d), freed+n
+		gone[d], freed = true, freed+n
 		if err := s.reached("emptied"); err != nil {
 			return len(gone), freed, err
 		}
@@ -172,23 +172,30 @@ func (s *Store) trusted(sub string) bool {
 // used returns whether anything in models.json names a blob: any word of it,
 // also where no entry was understood, and the manifests of the entries.
 func (s *Store) used(x *index) func(digest.Digest) bool {
-	named := map[digest.Digest]bool{}
+	named := map[string]bool{}
+	for _, word := range bytes.FieldsFunc(x.data, notHex) {
+		named[string(word)] = true
+	}
 	for _, e := range x.entries {
 		for _, d := range s.blobsOf(e) {
-			named[d] = true
+			named[d.Encoded()] = true
 		}
 	}
-	return func(d digest.Digest) bool { return named[d] || bytes.Contains(x.data, []byte(d.Encoded())) }
+	return func(d digest.Digest) bool { return named[d.Encoded()] }
 }
+
+func notHex(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') }
 
 // blobsOf lists the blobs of an entry, each once: those that models.json names,
 // and those of its manifest, which it need not agree with.
 func (s *Store) blobsOf(e entry) []digest.Digest {
 	var out []digest.Digest
+	seen := map[digest.Digest]bool{}
 	add := func(d digest.Digest) {
-		if bundle.CheckDigest(d) == nil && !slices.Contains(out, d) {
+		if !seen[d] && bundle.CheckDigest(d) == nil {
 			out = append(out, d)
 		}
+		seen[d] = true
 	}
 	for _, f := range e.Files {
 		add(digest.Digest(f))
@@ -238,13 +245,13 @@ func (s *Store) syncNames() error {
 
 // warnLosers tells of models that another program added while blobs of theirs
 // were removed.
-func (s *Store) warnLosers(gone []digest.Digest, events bundle.EventFunc) error {
+func (s *Store) warnLosers(gone map[digest.Digest]bool, events bundle.EventFunc) error {
 	x, err := s.readIndex()
 	if err != nil {
 		return err
 	}
 	for _, e := range x.entries {
-		if slices.ContainsFunc(s.blobsOf(e), func(d digest.Digest) bool { return slices.Contains(gone, d) }) {
+		if slices.ContainsFunc(s.blobsOf(e), func(d digest.Digest) bool { return gone[d] }) {
 			note(events, "%s was added meanwhile and has lost files: 'metalrun verify --repair %[1]s' fetches them again", e.label())
 		}
 	}

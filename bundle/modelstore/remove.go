@@ -81,10 +81,10 @@ func (s *Store) Remove(ctx context.Context, nameOrID string, events bundle.Event
 	if _, want, pinned := strings.Cut(nameOrID, "@"); pinned && strings.TrimSpace(want) != e.ID.String() {
 		return r, fmt.Errorf("model %q: %s is %s now: %w", nameOrID, tag, e.ID, bundle.ErrNotFound)
 	}
-	r.ID, r.Tags = e.ID, e.fullTags()
-	if bundle.CheckDigest(e.ID) != nil {
-		r.ID = ""
+	if bundle.CheckDigest(e.ID) == nil {
+		r.ID, e.Tags = e.ID, x.tagsOf(e.ID)
 	}
+	r.Tags = e.fullTags()
 	if left := (entry{Tags: e.tagsWithout(tag)}).fullTags(); tag != "" && len(left) > 0 {
 		r.Tags, r.Left = []string{tag}, left
 		return r, s.rewrite(
@@ -101,6 +101,16 @@ func (s *Store) Remove(ctx context.Context, nameOrID string, events bundle.Event
 // putBack is the error of a change that another writer undoes.
 func putBack(what string) error {
 	return fmt.Errorf("another program keeps putting %s back; stop it and remove it again", what)
+}
+
+// tagsOf are the tags of a model, whose entry may be there twice.
+func (x *index) tagsOf(id digest.Digest) (tags []string) {
+	for _, e := range x.entries {
+		if e.ID == id {
+			tags = append(tags, e.Tags...)
+		}
+	}
+	return tags
 }
 
 // tagged reports whether any entry has a tag.
@@ -145,11 +155,17 @@ func (s *Store) removeModel(ctx context.Context, x *index, e entry, r *Removal, 
 
 // sharing says which of some blobs other entries use, entry by entry.
 func (s *Store) sharing(others []entry, blobs []digest.Digest) []Shared {
+	sizes := map[digest.Digest]int64{}
+	for _, d := range blobs {
+		if size, ok := s.blobSize(d); ok {
+			sizes[d] = size
+		}
+	}
 	var out []Shared
 	for _, o := range others {
 		var with Shared
 		for _, d := range s.blobsOf(o) {
-			if size, ok := s.blobSize(d); ok && slices.Contains(blobs, d) {
+			if size, ok := sizes[d]; ok {
 				with.Files++
 				with.Bytes += size
 			}

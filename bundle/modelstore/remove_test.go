@@ -5,6 +5,7 @@ package modelstore
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -189,6 +190,32 @@ func TestRemoveHostile(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// An entry that is there twice is one model; long lists are no trouble.
+func TestRemoveTwins(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	m := pull(t, s, newModel(t, `{}`), "a")
+	var many strings.Builder
+	for i := range 5_000 {
+		fmt.Fprintf(&many, `"sha256:%064x",`, i)
+	}
+	id := m.ID.String()
+	list := `{"models":[{"id":"` + id + `","tags":["a"],"files":[` + many.String() + `null]},{"id":"` + id + `","tags":["b"]},{"id":"sha256:` +
+		strings.Repeat("f", 64) + `","tags":null,"files":[` + many.String() + `""]}]}`
+	if err := os.WriteFile(filepath.Join(s.dir, "models.json"), []byte(list), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := s.Usage(); err != nil || u.Models[2].Missing != 5_000 {
+		t.Errorf("%d models, %v", len(u.Models), err)
+	}
+	if r := remove(t, s, "a"); !slices.Equal(r.Left, []string{"docker.io/ai/b:latest"}) {
+		t.Errorf("%+v", r)
+	}
+	if r := remove(t, s, "b"); r.Files != 5 || len(r.Shared) > 0 {
+		t.Errorf("%d files, shared %v", r.Files, r.Shared)
 	}
 }
 

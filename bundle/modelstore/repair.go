@@ -40,12 +40,11 @@ func (s *Store) Check(ctx context.Context, m Model, deep bool, events bundle.Eve
 				return err
 			}
 		}
-		damage, err := s.inspect(ctx, m, path, d)
+		damage, err := s.inspect(ctx, m, path, d, events)
 		if damage != nil {
 			r.Damaged = append(r.Damaged, damage)
 			return nil
 		}
-		events.Emit(bundle.Event{Kind: bundle.EventSkipped, What: path, Digest: d.Digest.String(), Size: d.Size, Reason: "as it should be"})
 		return err
 	}
 	var err error

@@ -132,7 +132,7 @@ func (u *usage) modelTable() string {
 	}
 	rows = append(rows, []string{"all models", strconv.Itoa(u.Used.Files), ui.Bytes(u.Used.Bytes), "", "each file once"})
 	sum("shared", u.Shared, "of that, used by several models")
-	sum("unreferenced", u.Unreferenced, "no model uses them")
+	sum("unreferenced", u.Unreferenced, "no model uses them; a pull that needs one takes it from here")
 	sum("partial", u.Partial, "downloads that did not end; a pull goes on where it stopped")
 	sum("other", u.Other, "small files of directories that engines load")
 	return ui.Columns("lrrrl", rows)
