@@ -67,7 +67,7 @@ func (a *app) inspect(word string) (inspected, error) {
 	}
 	for _, u := range usage.Models {
 		if u.ID == m.ID {
-			out.Own = u.Own.Bytes
+			out.Size, out.Own = u.Blobs.Bytes, u.Own.Bytes
 		}
 	}
 	out.Shared, err = store.Shared(m)
@@ -110,7 +110,7 @@ func (o *inspected) text() string {
 	}
 	served := o.by()
 	if served == "-" {
-		served = o.unserved
+		served = "nothing: " + o.unserved
 	}
 	row("served by", served)
 	b.WriteString("\n" + o.files())

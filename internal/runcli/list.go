@@ -64,7 +64,7 @@ func (a *app) runList() error {
 		return a.result(all, "")
 	}
 	if why != "" {
-		a.note("%s", why)
+		a.note("nothing here can serve: %s", why)
 	}
 	return a.result(all, listText(all)+fmt.Sprintf("%s, %s on disk\n", plural(len(all), "model"), ui.Bytes(usage.Used.Bytes)))
 }
@@ -139,7 +139,7 @@ func (a *app) engines() (names []string, why string, err error) {
 	case len(names) > 0:
 		return names, "", nil
 	case len(problems) > 0:
-		return names, "nothing here can serve: " + strings.Join(problems, "; "), nil
+		return names, strings.Join(problems, "; "), nil
 	}
-	return names, "nothing here can serve: no environment is installed: metalrun install " + defaultEnvironment(), nil
+	return names, "no environment is installed: metalrun install " + defaultEnvironment(), nil
 }
