@@ -118,25 +118,34 @@ func (s *Store) carryOut(ctx context.Context, r removal, events bundle.EventFunc
 	if err := s.removeOwn(ctx, r.ID); err != nil {
 		return 0, 0, err
 	}
-	used := s.used(x)
-	gone := map[digest.Digest]bool{}
+	gone, freed, err := s.removeBlobs(r, s.used(x))
+	if err != nil {
+		return len(gone), freed, err
+	}
+	if err := s.syncNames(); err != nil {
+		return len(gone), freed, err
+	}
+	return len(gone), freed, errors.Join(s.warnLosers(gone, events), s.settle(r))
+}
+
+// removeBlobs removes the blobs of a removal that are not used, and returns
+// which, and the bytes that this freed.
+func (s *Store) removeBlobs(r removal, used func(digest.Digest) bool) (gone map[digest.Digest]bool, freed int64, err error) {
+	gone = map[digest.Digest]bool{}
 	for _, d := range r.Blobs {
 		if used(d) || gone[d] {
 			continue
 		}
 		n, err := s.removeBlob(d)
 		if err != nil {
-			return len(gone), freed, err
+			return gone, freed, err
 		}
 		gone[d], freed = true, freed+n
 		if err := s.reached("emptied"); err != nil {
-			return len(gone), freed, err
+			return gone, freed, err
 		}
 	}
-	if err := s.syncNames(); err != nil {
-		return len(gone), freed, err
-	}
-	return len(gone), freed, errors.Join(s.warnLosers(gone, events), s.settle(r))
+	return gone, freed, nil
 }
 
 // removeOwn removes what belongs to one model whatever others have in common

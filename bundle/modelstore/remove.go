@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/diskspace"
 )
 
 // Removal is what [Store.Remove] did.
@@ -55,8 +56,9 @@ func (e *NamesError) Unwrap() error { return bundle.ErrInvalid }
 // Remove takes a tag from a model, and with its last tag, or by its id, the
 // model from the store: its entry first, so that nobody finds half of it, then
 // manifest, DMR's directory of links, our own, and the blobs that no other
-// entry names. A removal that was killed is brought to its end by the next. A
-// process that has the files open keeps them. Errors: [bundle.ErrNotFound];
+// entry names. On a full disk the blobs go first, as nothing can be written. A
+// removal that was killed is brought to its end by the next. A process that has
+// the files open keeps them. Errors: [bundle.ErrNotFound];
 // [*NamesError]; [bundle.ErrInvalid] for a bad name or a damaged models.json.
 func (s *Store) Remove(ctx context.Context, nameOrID string, events bundle.EventFunc) (r Removal, err error) {
 	unlock, err := s.lock(ctx, events)
@@ -139,18 +141,36 @@ func (s *Store) removeModel(ctx context.Context, x *index, e entry, r *Removal, 
 		doomed.Blobs = append(doomed.Blobs, s.blobsOf(o)...)
 	}
 	r.Shared = s.sharing(others, doomed.Blobs)
-	if err := s.begin(doomed); err != nil {
-		return err
+	err := s.delist(doomed, gone, e.label())
+	if diskspace.Full(err) { // the note and the list want a few kB: what is to go makes room for them
+		note(events, "the disk is full: the files of %s go before its entry", e.label())
+		rest, perr := parseIndex(x.without(gone))
+		if perr != nil {
+			return perr
+		}
+		early, freed, rerr := s.removeBlobs(doomed, s.used(rest))
+		if r.Files, r.Freed = len(early), freed; rerr != nil {
+			return rerr
+		}
+		err = s.delist(doomed, gone, e.label())
 	}
-	err := s.rewrite(
-		func(x *index) bool { return !slices.ContainsFunc(x.entries, gone) },
-		func(x *index) ([]byte, error) { return x.without(gone), nil },
-		putBack("the entry of "+e.label()))
 	if err != nil {
 		return errors.Join(err, s.settle(doomed)) // it may stay: nothing of it may go
 	}
-	r.Files, r.Freed, err = s.carryOut(ctx, doomed, events)
+	files, freed, err := s.carryOut(ctx, doomed, events)
+	r.Files, r.Freed = max(r.Files, files), r.Freed+freed // what went early is named again
 	return err
+}
+
+// delist notes a removal and takes its entry out of models.json.
+func (s *Store) delist(r removal, gone func(entry) bool, label string) error {
+	if err := s.begin(r); err != nil {
+		return err
+	}
+	return s.rewrite(
+		func(x *index) bool { return !slices.ContainsFunc(x.entries, gone) },
+		func(x *index) ([]byte, error) { return x.without(gone), nil },
+		putBack("the entry of "+label))
 }
 
 // sharing says which of some blobs other entries use, entry by entry.

@@ -285,6 +285,42 @@ func TestRemoveAgainstAnotherWriter(t *testing.T) {
 	}
 }
 
+// On a full disk nothing can be written before something goes.
+func TestRemoveOnFullDisk(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"noted", "rewritten"} {
+		s := newStore(t)
+		m := pull(t, s, newModel(t, `{"model_type":"a"}`), "a")
+		pull(t, s, newModel(t, `{"model_type":"b"}`), "b")
+		if m.Info.Files[1].Path != "config.json" {
+			t.Fatal("not the file that is a's alone")
+		}
+		s.failpoint = fullUntilGone(s, step, m.Info.Files[1].Descriptor.Digest)
+		var notes []string
+		r, err := s.Remove(t.Context(), "a", func(e bundle.Event) { notes = append(notes, e.Reason) })
+		if err != nil || r.Files != 2 || r.Freed == 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if !slices.Equal(notes, []string{"the disk is full: the files of docker.io/ai/a:latest go before its entry"}) {
+			t.Errorf("%q", notes)
+		}
+		mustMaterialize(t, s, "b")
+		if u, err := s.Usage(); err != nil || u.Unreferenced.Files > 0 || len(u.Models) != 1 {
+			t.Errorf("%+v, %v", u, err)
+		}
+	}
+}
+
+// fullUntilGone lets a step fail for want of room as long as a blob is there.
+func fullUntilGone(s *Store, step string, d digest.Digest) func(string) error {
+	return func(now string) error {
+		if _, there := s.blobSize(d); there && now == step {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+}
+
 // What another program adds while blobs go is told, and can be mended.
 func TestRemoveLoser(t *testing.T) {
 	t.Parallel()
