@@ -28,13 +28,16 @@ func (s *stage) judgeDMR(t *testing.T) {
 		}
 		s.readByDMR(t, c)
 		s.listed(t, store) // and metalrun reads what DMR wrote
+		s.removed(t, store, c)
 	})
 	t.Run("reads our store", func(t *testing.T) {
 		t.Parallel()
 		store := filepath.Join(t.TempDir(), "models")
 		s.metalrun(t, store, "pull", s.modelRef)
-		s.readByDMR(t, openDMR(t, store))
+		c := openDMR(t, store)
+		s.readByDMR(t, c)
 		s.listed(t, store) // with the bundle that DMR made in it
+		s.removed(t, store, c)
 	})
 }
 
@@ -99,7 +102,28 @@ func (s *stage) readByDMR(t *testing.T, c *distribution.Client) {
 // listed wants the model in metalrun's list.
 func (s *stage) listed(t *testing.T, store string) {
 	t.Helper()
-	if out := s.metalrun(t, store, "list"); !strings.HasPrefix(out, s.modelRef+"  ") || strings.Contains(out, "cannot be served") {
+	if out := s.metalrun(t, store, "list"); !strings.Contains(out, "\n  "+s.modelRef+"  ") || strings.Contains(out, "cannot be served") {
 		t.Errorf("metalrun list: %s", out)
+	}
+}
+
+// removed takes away a name that DMR gave the model, which DMR then still reads,
+// and then the model, of which nothing is left.
+func (s *stage) removed(t *testing.T, store string, c *distribution.Client) {
+	t.Helper()
+	if err := c.Tag(s.modelRef, "ai/other:1"); err != nil {
+		t.Fatal(err)
+	}
+	s.metalrun(t, store, "rm", "ai/other:1")
+	s.readByDMR(t, c)
+	s.metalrun(t, store, "rm", s.modelRef)
+	models, err := c.ListModels()
+	if err != nil || len(models) > 0 {
+		t.Errorf("DMR lists %d models, %v", len(models), err)
+	}
+	for _, kind := range []string{"blobs", "manifests", "bundles"} {
+		if left, err := filepath.Glob(filepath.Join(store, kind, "sha256", "*")); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
 	}
 }

@@ -21,6 +21,7 @@ type InstallOptions struct {
 	Host         bundle.Platform  // this machine, see [HostPlatform]
 	Events       bundle.EventFunc // progress; nil = none
 	ProbeTimeout time.Duration    // of probes that name none; 0 = [verify.DefaultTimeout]
+	Deep         bool             // read every file of a version that is there already, instead of looking at it
 }
 
 // Result is what [Home.Install] did.
@@ -35,7 +36,7 @@ type Result struct {
 // Install brings what name, a tag or a digest of src, stands for to this
 // machine and makes it the active version of its environment; ref is how the
 // user called it. When that version is active already it checks the files'
-// names, sizes and modes and does no more. Errors are those of src;
+// names, sizes and modes, or all of them when deep, and does no more. Errors are those of src;
 // [bundle.ErrUnsupportedHost], [bundle.ErrInvalid] and [bundle.ErrMismatch] for
 // an artifact that cannot be used; [ErrNotEnvironment]; [verify.ErrProbe] when it does not work
 // here; a [*SpaceError]; or ctx's cause. After an error the version that was
@@ -86,7 +87,7 @@ func (in *install) run(ctx context.Context, before string) error {
 		return err
 	}
 	name, id := in.art.env.Name, in.art.id
-	v, report, err := in.home.check(ctx, name, id, verify.Options{})
+	v, report, err := in.home.check(ctx, name, id, verify.Options{Deep: in.options.Deep})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -29,10 +29,16 @@ import (
 // its clearing of old downloads finds ours too.
 const partialSuffix = ".metalpack.incomplete"
 
+// Opener is where the bytes of blobs come from: Open is that of
+// [bundle.Source].
+type Opener interface {
+	Open(ctx context.Context, desc bundle.Descriptor, offset int64) (io.ReadCloser, error)
+}
+
 // fetch brings one blob into the store unless a sound one is there.
-func (s *Store) fetch(ctx context.Context, src bundle.Source, d bundle.Descriptor, events bundle.EventFunc) error {
+func (s *Store) fetch(ctx context.Context, src Opener, d bundle.Descriptor, events bundle.EventFunc) error {
 	e := bundle.Event{What: label(d), Digest: d.Digest.String(), Size: d.Size}
-	err := s.verify(ctx, d)
+	err := s.verify(ctx, d, "", nil)
 	switch {
 	case err == nil:
 		e.Kind, e.Reason = bundle.EventSkipped, "already there"
@@ -76,7 +82,7 @@ func label(d bundle.Descriptor) string {
 
 // download completes the partial file. After a mismatch the file is removed;
 // after any other error it stays, to be continued.
-func (s *Store) download(ctx context.Context, src bundle.Source, d bundle.Descriptor, partial string, e bundle.Event, events bundle.EventFunc) (resumed bool, err error) {
+func (s *Store) download(ctx context.Context, src Opener, d bundle.Descriptor, partial string, e bundle.Event, events bundle.EventFunc) (resumed bool, err error) {
 	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
 	if err != nil {
 		return false, err
@@ -131,8 +137,9 @@ func keptPrefix(ctx context.Context, f *os.File, h hash.Hash, size int64) (int64
 }
 
 // verify hashes a blob of the store, unless it was hashed before and has not
-// changed since. Errors: [bundle.ErrNotFound], [bundle.ErrMismatch].
-func (s *Store) verify(ctx context.Context, d bundle.Descriptor) (err error) {
+// changed since; events hear of it as what. Errors: [bundle.ErrNotFound],
+// [bundle.ErrMismatch].
+func (s *Store) verify(ctx context.Context, d bundle.Descriptor, what string, events bundle.EventFunc) (err error) {
 	f, err := openRegular(s.blobPath(d.Digest))
 	if err != nil {
 		return err
@@ -148,9 +155,14 @@ func (s *Store) verify(ctx context.Context, d bundle.Descriptor) (err error) {
 	if s.isRemembered(d.Digest, info) {
 		return nil
 	}
-	if err := bundle.NewVerifier(ctxio.Reader(ctx, f), d).Finish(); err != nil {
+	e := bundle.Event{Kind: bundle.EventStarted, What: what, Digest: d.Digest.String(), Size: d.Size}
+	events.Emit(e)
+	in := bundle.WithProgress(io.NopCloser(ctxio.Reader(ctx, f)), e, events)
+	if err := bundle.NewVerifier(in, d).Finish(); err != nil {
 		return err
 	}
+	e.Kind, e.Offset = bundle.EventDone, d.Size
+	events.Emit(e)
 	return s.rememberAs(d.Digest, info) // the state before the hash: a change during it is a change
 }
 

@@ -9,7 +9,9 @@
 //
 // [Open] a [Store] at [Dir]. [Store.List] and [Store.Find] tell what is in it,
 // [Store.Pull] adds a model, [Store.Materialize] verifies one and gives the
-// directory that an engine is started on.
+// directory that an engine is started on. [Store.Check] and [Store.Repair] find
+// and mend what is damaged, [Store.Remove] takes a model away, [Store.Usage]
+// measures.
 //
 // # How it works
 //
@@ -19,11 +21,12 @@
 // once its sha256 is known, and write models.json last and in place: only the
 // bytes of our own entry change, and of a foreign entry only a tag that has
 // moved to us. Afterwards it is read again, since another writer may have put
-// an older one back.
+// an older one back. A removal goes the other way round: first the entry, then
+// the files that nothing in models.json names any more.
 //
 // What we know about the store lies in a state directory of our own: the lock,
-// which blobs have been hashed (by device, inode, size, mtime and ctime), and
-// one directory per materialised model. In it a weight file is a symlink to
+// which blobs have been hashed (by device, inode, size, mtime and ctime),
+// removals that have begun, and one directory per materialised model. In it a weight file is a symlink to
 // its blob. A hard link would fail on another disk, would change the ctime and
 // link count of a file that is not ours, and protects no more: mode bits
 // belong to the inode and the user owns it. What keeps an engine from writing
@@ -39,6 +42,7 @@
 //
 // No byte of the store is trusted before it has been hashed. Nothing of a
 // foreign entry is lost, unknown fields included. A damaged models.json, null
-// fields and entries that cannot be read are reported, never a crash; bundles/
-// is neither read nor written.
+// fields and entries that cannot be read are reported, never a crash. Of
+// bundles/, where DMR links the files of models, nothing is read or written; the
+// links of a model that is removed go with it, as they would keep its bytes.
 package modelstore

@@ -150,10 +150,7 @@ func (x *index) put(id digest.Digest, tag string, files []string) ([]byte, error
 		if !mine && !e.hasTag(tag) {
 			continue
 		}
-		tags := slices.DeleteFunc(slices.Clone(e.Tags), func(t string) bool {
-			full, err := Normalize(t)
-			return err == nil && full == tag
-		})
+		tags := e.tagsWithout(tag)
 		if mine {
 			found, tags = true, append(tags, tag)
 		}
@@ -173,6 +170,42 @@ func (x *index) put(id digest.Digest, tag string, files []string) ([]byte, error
 		edits = append(edits, x.appendEntry(entry{ID: id, Tags: []string{tag}, Files: files}))
 	}
 	return apply(x.data, edits), nil
+}
+
+// untag returns models.json with a tag taken from every entry, all other bytes
+// as they were.
+func (x *index) untag(tag string) ([]byte, error) {
+	var edits []edit
+	for _, e := range x.entries {
+		if !e.hasTag(tag) {
+			continue
+		}
+		change, err := x.setField(e, "tags", e.tagsWithout(tag))
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, change)
+	}
+	return apply(x.data, edits), nil
+}
+
+// without returns models.json without the entries that gone names, all other
+// bytes as they were.
+func (x *index) without(gone func(entry) bool) []byte {
+	first := slices.IndexFunc(x.entries, func(e entry) bool { return !gone(e) })
+	if first < 0 {
+		return apply(x.data, []edit{{x.models, "[]"}})
+	}
+	var edits []edit
+	for i, e := range x.entries {
+		switch { // the comma goes with it: the next one, or that before
+		case i < first:
+			edits = append(edits, edit{span{e.raw.start, x.entries[i+1].raw.start}, ""})
+		case gone(e):
+			edits = append(edits, edit{span{x.entries[i-1].raw.end, e.raw.end}, ""})
+		}
+	}
+	return apply(x.data, edits)
 }
 
 // setField replaces a list in an entry, or adds it at the entry's end.

@@ -6,6 +6,7 @@ package modelstore
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +90,38 @@ func TestPut(t *testing.T) {
 	}
 }
 
+func TestWithout(t *testing.T) {
+	t.Parallel()
+	gone := func(e entry) bool { return strings.HasPrefix(string(e.ID), "sha256:a") }
+	for _, tt := range []struct{ in, want string }{
+		{`{"models":[{"id":"sha256:a"}],"v":1}`, `{"models":[],"v":1}`},
+		{`{"models":[ {"id":"sha256:a"} , {"id":"b", "q":1.50} ]}`, `{"models":[ {"id":"b", "q":1.50} ]}`},
+		{`{"models":[{"id":"b"},{"id":"sha256:a"}, null]}`, `{"models":[{"id":"b"}, null]}`},
+		{`{"models":[{"id":"sha256:a"},{"id":"sha256:a2"},7,{"id":"sha256:a"},{"id":"c"},{"ID":"sha256:a"}]}`, `{"models":[7,{"id":"c"}]}`},
+	} {
+		x, err := parseIndex([]byte(tt.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, string(x.without(gone))); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestUntag(t *testing.T) {
+	t.Parallel()
+	x, err := parseIndex([]byte(`{"models":[{"tags":["x","y"],"q":1},{"tags":null},{"id":"c","tags":["docker.io/ai/x:latest","../z"]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := x.untag("docker.io/ai/x:latest")
+	want := "{\"models\":[{\"tags\":[\n        \"y\"\n      ],\"q\":1},{\"tags\":null},{\"id\":\"c\",\"tags\":[\n        \"../z\"\n      ]}]}"
+	if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
+
 func TestParseIndexRefuses(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{one[:40], `[]`, `null`, `{"models":{}}`, `{"models":"x"}`, `{"models":[]}{}`, `{"models":[],"models":[]}`, "{\"\xff\":1}", strings.Repeat("[", 100), strings.Repeat(" ", maxIndex+1)} {
@@ -109,6 +142,13 @@ func FuzzPut(f *testing.F) {
 		out, err := x.put("sha256:a", "docker.io/ai/x:latest", []string{"f"})
 		if err != nil {
 			return
+		}
+		for _, e := range x.entries {
+			id := e.ID
+			left, err := parseIndex(x.without(func(e entry) bool { return e.ID == id }))
+			if err != nil || slices.ContainsFunc(left.entries, func(e entry) bool { return e.ID == id }) {
+				t.Fatalf("without %q: %v", id, err)
+			}
 		}
 		again, err := parseIndex(out)
 		if err != nil || !again.has("sha256:a", "docker.io/ai/x:latest") {

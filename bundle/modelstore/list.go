@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
@@ -43,51 +44,84 @@ func (s *Store) Find(nameOrID string) (Model, error) {
 	if err != nil {
 		return Model{}, err
 	}
-	for _, e := range index.entries {
-		if bundle.CheckDigest(e.ID) == nil && isID(nameOrID, e.ID) {
-			m := s.load(e)
-			return m, m.Problem
-		}
-	}
-	want, err := Normalize(nameOrID)
+	e, _, err := s.find(index, nameOrID)
 	if err != nil {
 		return Model{}, err
 	}
-	for _, e := range index.entries {
-		if e.hasTag(want) {
-			m := s.load(e)
-			return m, m.Problem
+	m := s.load(e)
+	return m, m.Problem
+}
+
+// find returns the entry that a user's word stands for, and the normalised tag
+// by which it does: "" if it is an id.
+func (s *Store) find(x *index, word string) (e entry, tag string, err error) {
+	for _, e := range x.entries {
+		if bundle.CheckDigest(e.ID) == nil && isID(word, e.ID) {
+			return e, "", nil
 		}
 	}
-	return Model{}, fmt.Errorf("model %q (%s): not in the store %s: %w", nameOrID, want, s.dir, bundle.ErrNotFound)
+	if tag, err = Normalize(word); err != nil {
+		return entry{}, "", err
+	}
+	for _, e := range x.entries {
+		if e.hasTag(tag) {
+			return e, tag, nil
+		}
+	}
+	return entry{}, "", fmt.Errorf("model %q (%s): not in the store %s: %w", word, tag, s.dir, bundle.ErrNotFound)
 }
 
 // hasTag compares normalised tags; what does not parse matches nothing.
-func (e entry) hasTag(want string) bool {
-	return slices.ContainsFunc(e.Tags, func(t string) bool {
+func (e entry) hasTag(want string) bool { return len(e.tagsWithout(want)) < len(e.Tags) }
+
+// tagsWithout are the tags but those that mean the given one.
+func (e entry) tagsWithout(tag string) []string {
+	return slices.DeleteFunc(slices.Clone(e.Tags), func(t string) bool {
 		full, err := Normalize(t)
-		return err == nil && full == want
+		return err == nil && full == tag
 	})
+}
+
+// fullTags are the tags, fully qualified where they can be.
+func (e entry) fullTags() (out []string) {
+	seen := map[string]bool{}
+	for _, t := range e.Tags {
+		if full, err := Normalize(t); err == nil {
+			t = full
+		}
+		if !seen[t] {
+			out = append(out, t)
+		}
+		seen[t] = true
+	}
+	return out
 }
 
 // load reads manifest and config of an entry.
 func (s *Store) load(e entry) Model {
 	m := Model{ID: e.ID}
-	for _, t := range e.Tags {
-		if full, err := Normalize(t); err == nil {
-			t = full
-		}
-		m.Tags = append(m.Tags, t)
-	}
+	m.Tags = e.fullTags()
 	if m.Problem = bundle.CheckDigest(e.ID); m.Problem != nil {
 		m.ID = ""
 		return m
 	}
-	m.Info, _, m.Problem = s.read(e.ID)
-	if m.Problem != nil {
+	m.Info, m.Problem = s.read(e.ID)
+	switch {
+	case errors.Is(m.Problem, bundle.ErrMismatch), errors.Is(m.Problem, bundle.ErrNotFound):
+		m.Problem = &DamagedError{Model: m.label(), Path: "its manifest or config", Err: m.Problem}
+	case m.Problem != nil:
 		m.Problem = fmt.Errorf("model %s: %w", m.label(), m.Problem)
 	}
 	return m
+}
+
+// label is [Model.label] of an entry, whatever its id is.
+func (e entry) label() string {
+	m := Model{Tags: e.fullTags()}
+	if bundle.CheckDigest(e.ID) == nil {
+		m.ID = e.ID
+	}
+	return m.label()
 }
 
 // label names a model in messages: its first tag, or its short id.
@@ -101,19 +135,53 @@ func (m Model) label() string {
 	return m.ID.Encoded()[:12]
 }
 
-func (s *Store) read(id digest.Digest) (*model.Model, model.Raw, error) {
+func (s *Store) read(id digest.Digest) (*model.Model, error) {
+	desc, err := s.describe(id)
+	if err != nil {
+		return nil, err
+	}
+	m, _, err := model.Read(context.Background(), storeSource{s}, desc)
+	return m, err
+}
+
+// manifest reads the manifest of a model alone.
+func (s *Store) manifest(id digest.Digest) (*ocispec.Manifest, error) {
+	if err := bundle.CheckDigest(id); err != nil {
+		return nil, err
+	}
+	desc, err := s.describe(id)
+	if err != nil {
+		return nil, err
+	}
+	data, err := s.manifestBytes(desc)
+	if err != nil {
+		return nil, err
+	}
+	return bundle.ParseManifest(data)
+}
+
+func (s *Store) manifestBytes(desc bundle.Descriptor) (data []byte, err error) {
+	f, err := openRegular(s.manifestPath(desc.Digest))
+	if err != nil {
+		return nil, err
+	}
+	defer fsatomic.CloseErr(&err, f)
+	return bundle.ReadVerified(f, desc)
+}
+
+// describe is the descriptor of a manifest that is in the store.
+func (s *Store) describe(id digest.Digest) (bundle.Descriptor, error) {
 	path := s.manifestPath(id)
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, model.Raw{}, fmt.Errorf("manifest %s: %w", path, bundle.ErrNotFound)
+		return bundle.Descriptor{}, fmt.Errorf("manifest %s: %w", path, bundle.ErrNotFound)
 	case err != nil:
-		return nil, model.Raw{}, err
+		return bundle.Descriptor{}, err
 	case info.Size() > bundle.MaxManifest:
-		return nil, model.Raw{}, fmt.Errorf("manifest %s: %d bytes: %w", path, info.Size(), bundle.ErrInvalid)
+		return bundle.Descriptor{}, fmt.Errorf("manifest %s: %d bytes: %w", path, info.Size(), bundle.ErrInvalid)
 	}
-	desc := bundle.Descriptor{MediaType: bundle.MediaTypeManifest, Digest: id, Size: info.Size()}
-	return model.Read(context.Background(), storeSource{s}, desc)
+	return bundle.Descriptor{MediaType: bundle.MediaTypeManifest, Digest: id, Size: info.Size()}, nil
 }
 
 // storeSource reads from the store; nothing in it waits.
@@ -123,13 +191,8 @@ func (src storeSource) Resolve(context.Context, string) (bundle.Descriptor, erro
 	return bundle.Descriptor{}, bundle.ErrNotFound
 }
 
-func (src storeSource) Manifest(_ context.Context, desc bundle.Descriptor) (data []byte, err error) {
-	f, err := openRegular(src.s.manifestPath(desc.Digest))
-	if err != nil {
-		return nil, err
-	}
-	defer fsatomic.CloseErr(&err, f)
-	return bundle.ReadVerified(f, desc)
+func (src storeSource) Manifest(_ context.Context, desc bundle.Descriptor) ([]byte, error) {
+	return src.s.manifestBytes(desc)
 }
 
 func (src storeSource) Open(_ context.Context, desc bundle.Descriptor, offset int64) (io.ReadCloser, error) {

@@ -33,8 +33,10 @@ const stagePrefix = ".stage-"
 type DamagedError struct {
 	Model string
 	Path  string // in the model
-	Blob  string // file in the store
+	Blob  string // file in the store; "" if Err names it
 	Err   error
+
+	desc bundle.Descriptor
 }
 
 // Error names the model, the file and the blob.
@@ -43,15 +45,18 @@ func (e *DamagedError) Error() string {
 	if !strings.Contains(cause, e.Blob) {
 		cause = e.Blob + ": " + cause
 	}
-	return fmt.Sprintf("model %s: %s is damaged in the store: blob %s", e.Model, e.Path, strings.TrimSuffix(cause, ": "+bundle.ErrMismatch.Error()))
+	if e.Blob != "" {
+		cause = "blob " + cause
+	}
+	return fmt.Sprintf("model %s: %s is damaged in the store: %s", e.Model, e.Path, strings.TrimSuffix(cause, ": "+bundle.ErrMismatch.Error()))
 }
 
 // Hint is how to mend it.
 func (e *DamagedError) Hint() string {
 	if errors.Is(e.Err, bundle.ErrInvalid) { // no file: somebody put it there, so it is not replaced
-		return fmt.Sprintf("move %s away, then 'metalrun pull %s'", e.Blob, e.Model)
+		return fmt.Sprintf("move %s away, then 'metalrun verify --repair %s'", e.Blob, e.Model)
 	}
-	return fmt.Sprintf("'metalrun pull %s' mends it: only what is damaged is fetched", e.Model)
+	return fmt.Sprintf("'metalrun verify --repair %s' mends it: only what is damaged is fetched", e.Model)
 }
 
 // Unwrap returns the cause.
@@ -122,20 +127,31 @@ func (s *Store) verifyAll(ctx context.Context, m Model) error {
 			continue
 		}
 		seen[f.Descriptor.Digest] = true
-		err := s.verify(ctx, f.Descriptor)
-		if err == nil && f.Kind == model.KindWeight {
-			if err = s.checkHeader(f.Descriptor); err != nil {
-				return fmt.Errorf("model %s: %s: %w", m.label(), f.Path, err)
-			}
+		damage, err := s.inspect(ctx, m, f.Path, f.Descriptor, nil)
+		if damage != nil {
+			return damage
 		}
-		switch {
-		case errors.Is(err, bundle.ErrMismatch), errors.Is(err, bundle.ErrNotFound), errors.Is(err, bundle.ErrInvalid):
-			return &DamagedError{Model: m.label(), Path: f.Path, Blob: s.blobPath(f.Descriptor.Digest), Err: err}
-		case err != nil:
+		if err != nil {
 			return err
+		}
+		if f.Kind != model.KindWeight {
+			continue
+		}
+		if err := s.checkHeader(f.Descriptor); err != nil {
+			return fmt.Errorf("model %s: %s: %w", m.label(), f.Path, err)
 		}
 	}
 	return nil
+}
+
+// inspect verifies one file of a model; damage is what is wrong with the blob,
+// err why that cannot be said.
+func (s *Store) inspect(ctx context.Context, m Model, path string, d bundle.Descriptor, events bundle.EventFunc) (damage *DamagedError, err error) {
+	err = s.verify(ctx, d, "hash "+path, events)
+	if errors.Is(err, bundle.ErrMismatch) || errors.Is(err, bundle.ErrNotFound) || errors.Is(err, bundle.ErrInvalid) {
+		return &DamagedError{Model: m.label(), Path: path, Blob: s.blobPath(d.Digest), Err: err, desc: d}, nil
+	}
+	return nil, err
 }
 
 // linked reports whether a file is a symlink in the tree.

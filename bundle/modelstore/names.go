@@ -94,3 +94,49 @@ func Names(m Model) []string {
 		return twice
 	})
 }
+
+// maxNear is how many names a user is shown who mistyped one.
+const maxNear = 3
+
+// Near lists the tags of models that a user who wrote word may have meant: of
+// the same name with another tag or registry, of a name that holds it, or with
+// a slip of one or two letters.
+func Near(models []Model, word string) []string {
+	base := func(s string) string {
+		s = strings.ToLower(s[strings.LastIndexByte(s, '/')+1:])
+		name, _, _ := strings.Cut(s, ":")
+		return name
+	}
+	var out []string
+	for _, m := range models {
+		for _, tag := range m.Tags {
+			have, want := base(tag), base(word)
+			slip := distance(have, want) <= min(2, len(want)/3)
+			if want != "" && (slip || strings.Contains(have, want)) && !slices.Contains(out, tag) && len(out) < maxNear {
+				out = append(out, tag)
+			}
+		}
+	}
+	return out
+}
+
+// distance is how many letters must be put in, taken out or replaced to make b
+// of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal, row[j+1] = row[j+1], min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -53,6 +54,31 @@ func TestNames(t *testing.T) {
 		full, err := Normalize(name)
 		if err != nil || full != names[0] && full != names[6] {
 			t.Errorf("%q is not a name of the model: %q, %v", name, full, err)
+		}
+	}
+}
+
+func TestNear(t *testing.T) {
+	t.Parallel()
+	models := []Model{
+		{Tags: []string{"docker.io/ai/smollm2:135m", "docker.io/ai/smollm2:latest"}},
+		{Tags: []string{"huggingface.co/org/qwen3-coder-4bit:latest"}},
+		{},
+		{Tags: []string{"", "/", ":"}},
+	}
+	for word, want := range map[string][]string{
+		"ai/smollm2:360m":  models[0].Tags,
+		"smolm2":           models[0].Tags,
+		"x/Smollm":         models[0].Tags,
+		"hf.co/o/qwen3":    models[1].Tags,
+		"qwen4-coder-4bit": models[1].Tags,
+		"llama":            nil,
+		"xyz":              nil,
+		"":                 nil,
+		":":                nil,
+	} {
+		if diff := cmp.Diff(want, Near(models, word)); diff != "" {
+			t.Errorf("%q: %s", word, diff)
 		}
 	}
 }

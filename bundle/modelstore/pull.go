@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -17,10 +16,6 @@ import (
 	"github.com/metalpack/metalpack/bundle/model"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
-
-// registerTries is how often an entry that another writer has dropped from
-// models.json is written again.
-const registerTries = 5
 
 // Pull fetches the model that desc describes into the store and gives it the
 // name ref, which it takes from any other model. Blobs that are there already
@@ -93,31 +88,10 @@ func (s *Store) fetchAll(ctx context.Context, src bundle.Source, layers []bundle
 // register writes our entry and looks whether it stays: DMR takes no lock, so
 // its own write may have begun before ours and end after it.
 func (s *Store) register(id digest.Digest, tag string, files []string) error {
-	path := filepath.Join(s.dir, "models.json")
-	for range registerTries {
-		x, err := s.readIndex()
-		if err != nil {
-			return err
-		}
-		if x.has(id, tag) {
-			return nil
-		}
-		data, err := x.put(id, tag, files)
-		if err != nil {
-			return err
-		}
-		if _, err := parseIndex(data); err != nil { // never write what cannot be read
-			return err
-		}
-		if err := fsatomic.WriteFile(path, data, 0o644); err != nil {
-			return err
-		}
-	}
-	x, err := s.readIndex()
-	if err == nil && !x.has(id, tag) {
-		err = fmt.Errorf("%s: another program keeps dropping the entry of %s; stop it and pull again", path, tag)
-	}
-	return err
+	return s.rewrite(
+		func(x *index) bool { return x.has(id, tag) },
+		func(x *index) ([]byte, error) { return x.put(id, tag, files) },
+		fmt.Errorf("another program keeps dropping the entry of %s; stop it and pull again", tag))
 }
 
 // has reports whether the model is there and alone has the tag.

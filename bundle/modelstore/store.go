@@ -30,6 +30,16 @@ type Store struct {
 
 	dir   string // DMR's
 	state string // ours
+
+	failpoint func(step string) error // tests: fail, be killed, or write too, at a step
+}
+
+// reached marks a step after which others may find the store.
+func (s *Store) reached(step string) error {
+	if s.failpoint == nil {
+		return nil
+	}
+	return s.failpoint(step)
 }
 
 // Model is one model of the store.
@@ -67,8 +77,8 @@ func Open(dir, stateDir string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{dir: dir, state: stateDir}
-	for _, sub := range []string{filepath.Join(stateDir, "verified"), filepath.Join(stateDir, "models")} {
-		if err := os.MkdirAll(sub, 0o700); err != nil {
+	for _, sub := range []string{"verified", "models", removingDir} {
+		if err := os.MkdirAll(filepath.Join(stateDir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("model store: state: %w", err)
 		}
 	}
@@ -117,7 +127,7 @@ func lockFile(ctx context.Context, path string, events bundle.EventFunc) (unlock
 	l := flock.New(path)
 	ok, err := l.TryLock()
 	if err == nil && !ok {
-		events.Emit(bundle.Event{Kind: bundle.EventNote, What: "model store", Reason: "another pull is running; waiting for it"})
+		note(events, "another metalrun is changing the store; waiting for it")
 		_, err = l.TryLockContext(ctx, lockPoll)
 	}
 	if err != nil {

@@ -273,7 +273,7 @@ func TestDamagedBlobs(t *testing.T) {
 			if !errors.Is(err, bundle.ErrMismatch) {
 				t.Errorf("%v does not wrap ErrMismatch", err)
 			}
-			for _, part := range []string{"docker.io/ai/x:latest", "model.safetensors", weightBlob(s, m), "metalrun pull"} {
+			for _, part := range []string{"docker.io/ai/x:latest", "model.safetensors", weightBlob(s, m), "metalrun verify --repair"} {
 				if !strings.Contains(err.Error()+damaged.Hint(), part) {
 					t.Errorf("%q is not in %q", part, err)
 				}
@@ -281,7 +281,17 @@ func TestDamagedBlobs(t *testing.T) {
 			if name == "link" { // refused, not repaired: somebody put it there
 				return
 			}
-			m = pull(t, s, a, "x")
+			report, err := s.Check(t.Context(), m, false, nil)
+			if err != nil || len(report.Damaged) != 1 || report.Files != 4 {
+				t.Fatalf("%+v, %v", report, err)
+			}
+			src := &cutSource{Artifact: a}
+			if err := s.Repair(t.Context(), src, report.Damaged, nil); err != nil {
+				t.Fatal(err)
+			}
+			if given := src.given.Load(); given != report.Damaged[0].desc.Size {
+				t.Errorf("%d bytes were fetched", given)
+			}
 			if _, err := s.Materialize(t.Context(), m); err != nil {
 				t.Errorf("not mended: %v", err)
 			}

@@ -5,8 +5,8 @@ package cli
 
 import (
 	"strconv"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/metalpack/metalpack/internal/ui"
 )
 
 // table aligns rows in columns.
@@ -21,26 +21,7 @@ func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
 // String renders the rows, indented by two blanks; the last column is not
 // padded.
 func (t *table) String() string {
-	widths := make([]int, len(t.align))
-	for _, row := range t.rows {
-		for i, c := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c))
-		}
-	}
-	var b strings.Builder
-	for _, row := range t.rows {
-		var text strings.Builder
-		for i, c := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c))
-			if t.align[i] == 'r' {
-				text.WriteString("  " + pad + c)
-			} else {
-				text.WriteString("  " + c + pad)
-			}
-		}
-		b.WriteString(strings.TrimRight(text.String(), " ") + "\n")
-	}
-	return b.String()
+	return ui.Columns(t.align, t.rows)
 }
 
 // plural counts things: 1 layer, 2 layers.

@@ -5,6 +5,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -20,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -39,10 +41,13 @@ import (
 //	running WORD             wait until a process of this script has WORD in its command line
 //	hold VAR                 listen on a port until the script ends
 //	get [-host HOST] URL     GET; status and body are stdout
+//	modelid VAR              digits of the id of the model that stdout tells of in JSON
+//	empty DIR…               nothing is in these directories
 func withRun(cmds map[string]command) map[string]command {
 	maps.Copy(cmds, map[string]command{
 		"layer": cmdLayer, "version": cmdVersion, "heal": cmdHeal, "requested": cmdRequested, "signal": cmdSignal,
 		"code": cmdCode, "gone": cmdGone, "running": cmdRunning, "hold": cmdHold, "get": cmdGet,
+		"modelid": cmdModelID, "empty": cmdEmpty,
 	})
 	return cmds
 }
@@ -223,4 +228,22 @@ func cmdGet(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(res.Body.Close())
 	_, err = fmt.Fprintf(ts.Stdout(), "%s\n%s\n", res.Status, body)
 	ts.Check(err)
+}
+
+func cmdModelID(ts *testscript.TestScript, _ bool, args []string) {
+	var m struct {
+		ID digest.Digest `json:"id"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &m))
+	ts.Setenv(args[0], m.ID.Encoded())
+}
+
+func cmdEmpty(ts *testscript.TestScript, _ bool, args []string) {
+	for _, dir := range args {
+		entries, err := os.ReadDir(ts.MkAbs(dir))
+		ts.Check(err)
+		if len(entries) > 0 {
+			ts.Fatalf("%s holds %v", dir, entries)
+		}
+	}
 }

@@ -6,9 +6,12 @@ package runcli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"regexp"
 	"strings"
 
+	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/hub"
 	"github.com/metalpack/metalpack/bundle/model"
 	"github.com/metalpack/metalpack/bundle/modelstore"
@@ -74,13 +77,8 @@ func (a *app) pullHub(ctx context.Context, word string, exclude []string) (model
 	if err != nil {
 		return none, err
 	}
-	client, err := hub.Environment(a.env.Getenv)
-	if err != nil {
-		return none, err
-	}
-	client.CAFile, client.Events = a.caFile, a.events()
 	ref.Repo = spelled(store, ref)
-	repo, err := client.Open(ctx, ref)
+	repo, err := a.openHub(ctx, ref)
 	if err != nil {
 		return none, err
 	}
@@ -92,6 +90,50 @@ func (a *app) pullHub(ctx context.Context, word string, exclude []string) (model
 		return none, err
 	}
 	return store.Pull(ctx, art, art.Root(), hubTag(ref), a.events())
+}
+
+// openHub pins a model on the hub to a commit.
+func (a *app) openHub(ctx context.Context, ref hub.Reference) (*hub.Repo, error) {
+	client, err := hub.Environment(a.env.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	client.CAFile, client.Events = a.caFile, a.events()
+	return client.Open(ctx, ref)
+}
+
+// hubFiles are the files of a model of the store where it came from: on the
+// hub, at the commit that it was made of.
+type hubFiles struct {
+	origin model.Origin
+	files  []model.File
+}
+
+// openHubFiles finds them by one of the model's tags.
+func (a *app) openHubFiles(ctx context.Context, store *modelstore.Store, m modelstore.Model, tag string) (*hubFiles, error) {
+	ref, err := hubReference(tag)
+	if err != nil {
+		return nil, err
+	}
+	ref.Repo = spelled(store, ref)
+	if strings.HasSuffix(m.Info.Source, "/"+ref.Repo) && m.Info.Revision != "" {
+		ref.Revision = m.Info.Revision
+	}
+	repo, err := a.openHub(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return &hubFiles{repo.Origin(), m.Info.Files}, nil
+}
+
+// Open implements [modelstore.Opener].
+func (h *hubFiles) Open(ctx context.Context, desc bundle.Descriptor, offset int64) (io.ReadCloser, error) {
+	for _, f := range h.files {
+		if f.Descriptor.Digest == desc.Digest {
+			return h.origin.Open(ctx, f.Path, offset)
+		}
+	}
+	return nil, fmt.Errorf("%s: no file of the model: %w", desc.Digest, bundle.ErrNotFound)
 }
 
 // spelled is the repository as the hub spells it, where an earlier pull has

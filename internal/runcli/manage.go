@@ -11,10 +11,8 @@ import (
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/runtime"
-	"github.com/metalpack/metalpack/verify"
 )
 
 // versionRow is one installed version.
@@ -123,76 +121,6 @@ func statusText(text *strings.Builder, s runtime.Status) statusRow {
 		fmt.Fprintf(text, "  probe     %s: %s %s\n", p.Name, p.Status, p.Reason)
 	}
 	return row
-}
-
-// verified is the result of verify.
-type verified struct {
-	Environment string               `json:"environment"`
-	Version     string               `json:"version"`
-	Files       verify.Report        `json:"files"`
-	Probes      []verify.ProbeResult `json:"probes"`
-}
-
-func (a *app) verifyVerb() verb {
-	var env string
-	var deep bool
-	return verb{
-		name: "verify", short: "check the active version of an environment",
-		long:    "Checks name, type, size and mode of every file, with --deep the sha256 too, then runs\nthe probes that the environment brings.",
-		example: "metalrun verify --deep",
-		flags: func(fs *flag.FlagSet) {
-			envFlag(fs, &env)
-			fs.BoolVar(&deep, "deep", false, "read every file and compare its sha256")
-		},
-		run: func(ctx context.Context, args []string) error {
-			if err := wantArgs("verify", args); err != nil {
-				return err
-			}
-			return a.runVerify(ctx, env, deep)
-		},
-	}
-}
-
-func (a *app) runVerify(ctx context.Context, env string, deep bool) error {
-	home, name, err := a.home(env)
-	if err != nil {
-		return err
-	}
-	v, err := home.Active(name)
-	if err != nil {
-		return err
-	}
-	report, err := home.Verify(ctx, name, deep, a.events())
-	if err != nil {
-		return err
-	}
-	if report.Failures == nil {
-		report.Failures = []verify.Failure{} // an empty list in JSON, not null
-	}
-	out := verified{Environment: name, Version: v.ID, Files: report}
-	if err := report.Err(); err != nil {
-		return errors.Join(a.jsonOnly(out), edge.WithHint(fmt.Errorf("%s %s: %w", name, v.ID, err),
-			"'metalrun install %s' repairs it: files that are right are kept, the others replaced", v.Reference))
-	}
-	out.Probes, err = verify.Probes(ctx, v.Dir, v.Env, runtime.HostPlatform(ctx), verify.ProbeOptions{Events: a.events()})
-	if err != nil {
-		return errors.Join(a.jsonOnly(out), edge.WithHint(fmt.Errorf("%s %s: %w", name, v.ID, err),
-			"its files are as they should be; the probe's own words are above: did the system change? 'metalrun install' of another release switches"))
-	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "%s %s (%s): %d files, %s, are as they should be\n", name, v.Env.Release, v.ID, report.Checked, ui.Bytes(report.Bytes))
-	for _, p := range out.Probes {
-		fmt.Fprintf(&text, "probe %s: %s %s\n", p.Name, p.Status, strings.TrimSpace(p.Reason+" "+p.Output))
-	}
-	return a.result(out, text.String())
-}
-
-// jsonOnly prints v under --json; without it the error says all.
-func (a *app) jsonOnly(v any) error {
-	if !a.json {
-		return nil
-	}
-	return a.result(v, "")
 }
 
 func (a *app) uninstallVerb() verb {

@@ -16,7 +16,6 @@ import (
 	"github.com/metalpack/metalpack/bundle/modelstore"
 	"github.com/metalpack/metalpack/bundle/transports"
 	"github.com/metalpack/metalpack/internal/edge"
-	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/runtime"
 )
 
@@ -25,12 +24,13 @@ type modelRow struct {
 	Name         string   `json:"name"`
 	ID           string   `json:"id"`
 	Tags         []string `json:"tags"`
+	Format       string   `json:"format,omitempty"` // modelpack, docker, docker-v0.1
 	Architecture string   `json:"architecture,omitempty"`
 	Parameters   string   `json:"parameters,omitempty"`
 	Quantization string   `json:"quantization,omitempty"`
 	Context      int64    `json:"context,omitempty"` // tokens
 	Size         int64    `json:"size"`              // bytes
-	Problem      string   `json:"problem,omitempty"`
+	Problem      string   `json:"problem,omitempty"` // why no engine can be started on it
 }
 
 func newModelRow(m modelstore.Model) modelRow {
@@ -39,7 +39,8 @@ func newModelRow(m modelstore.Model) modelRow {
 		r.Problem = m.Problem.Error()
 	}
 	if i := m.Info; i != nil {
-		r.Architecture, r.Parameters, r.Quantization, r.Context, r.Size = i.Architecture, i.Parameters, i.Quantization, i.Context, i.Size()
+		r.Format, r.Architecture, r.Parameters = string(i.Flavor), i.Architecture, i.Parameters
+		r.Quantization, r.Context, r.Size = i.Quantization, i.Context, i.Size()
 		if err := i.CheckServable(); err != nil {
 			r.Problem = err.Error()
 		}
@@ -70,6 +71,31 @@ func (a *app) store() (*modelstore.Store, error) {
 		store.Daemons = modelstore.Daemons(a.env.Getenv)
 	}
 	return store, err
+}
+
+// find is the model that a user calls word. A model that cannot be read comes
+// with the reason.
+func find(store *modelstore.Store, word string) (modelstore.Model, error) {
+	name, err := localName(word)
+	if err != nil {
+		return modelstore.Model{}, err
+	}
+	m, err := store.Find(name)
+	return m, suggest(store, word, err)
+}
+
+// suggest adds to the error of a name that the store does not have those that
+// were perhaps meant.
+func suggest(store *modelstore.Store, word string, err error) error {
+	if !errors.Is(err, bundle.ErrNotFound) || edge.Hinted(err) {
+		return err
+	}
+	models, lerr := store.List()
+	near := modelstore.Near(models, word)
+	if lerr != nil || len(near) == 0 {
+		return edge.WithHint(err, "'metalrun list' shows what is there")
+	}
+	return edge.WithHint(err, "did you mean %s? 'metalrun list' shows all", strings.Join(near, " or "))
 }
 
 // stateDir is a directory of ours in the home.
@@ -165,34 +191,4 @@ func storeName(ref bundle.Reference) string {
 		name += ":" + ref.Tag
 	}
 	return name
-}
-
-func (a *app) listVerb() verb {
-	return verb{
-		name: "list", short: "list the models in the store", example: "metalrun list",
-		run: func(_ context.Context, args []string) error {
-			if err := wantArgs("list", args); err != nil {
-				return err
-			}
-			store, err := a.store()
-			if err != nil {
-				return err
-			}
-			models, err := store.List()
-			if err != nil {
-				return err
-			}
-			rows := make([]modelRow, 0, len(models))
-			var text strings.Builder
-			for _, m := range models {
-				r := newModelRow(m)
-				rows = append(rows, r)
-				fmt.Fprintf(&text, "%s  %s  %s  %s  %s\n", r.Name, r.Parameters, r.Quantization, ui.Bytes(r.Size), m.ID.Encoded()[:12])
-				if r.Problem != "" {
-					fmt.Fprintf(&text, "  cannot be served: %s\n", r.Problem)
-				}
-			}
-			return a.result(rows, text.String())
-		},
-	}
 }

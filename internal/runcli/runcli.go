@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -49,7 +50,7 @@ type verb struct {
 func (a *app) verbs() []verb {
 	return []verb{
 		a.runVerb(), a.serveVerb(),
-		a.pullVerb(), a.listVerb(),
+		a.pullVerb(), a.listVerb(), a.inspectVerb(), a.rmVerb(), a.dfVerb(),
 		a.installVerb(), a.versionsVerb(), a.verifyVerb(), a.statusVerb(), a.uninstallVerb(),
 		a.versionVerb(),
 	}
@@ -194,6 +195,14 @@ func (a *app) note(format string, args ...any) {
 // remote returns how registries are spoken to.
 func (a *app) remote() remote.Options {
 	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.events()}
+}
+
+// plural counts things: 1 file, 2 files.
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + one + "s"
 }
 
 // result prints v as JSON under --json, else text.

@@ -79,7 +79,11 @@ func TestJSON(t *testing.T) {
 	for _, v := range (&app{}).verbs() {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			r := command(t, v.name, "--json", "one", "two", "three")
+			wrong := []string{v.name, "--json", "one", "two", "three"}
+			if strings.Contains(v.args, "…") { // it takes any number
+				wrong = []string{v.name, "--json", "--no-such-flag"}
+			}
+			r := command(t, wrong...)
 			var e struct {
 				Error    string   `json:"error"`
 				Hints    []string `json:"hints"`

@@ -1,0 +1,162 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runcli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/metalpack/metalpack/bundle/modelstore"
+	"github.com/metalpack/metalpack/internal/diskspace"
+	"github.com/metalpack/metalpack/internal/ui"
+	"github.com/metalpack/metalpack/runtime"
+)
+
+// usage is the result of df. All sizes are in bytes.
+type usage struct {
+	Store        string             `json:"store"`
+	Models       []modelUsage       `json:"models"`
+	Used         modelstore.Amount  `json:"used"`         // by models, each file once
+	Shared       modelstore.Amount  `json:"shared"`       // of that, by several
+	Unreferenced modelstore.Amount  `json:"unreferenced"` // by no model
+	Partial      modelstore.Amount  `json:"partial"`      // downloads that did not end
+	Other        modelstore.Amount  `json:"other"`        // small files in directories of links, DMR's and ours
+	StoreFree    int64              `json:"storeFree"`
+	Home         string             `json:"home"`
+	Environments []environmentUsage `json:"environments"`
+	Unfinished   int64              `json:"unfinished"` // left of installs
+	HomeFree     int64              `json:"homeFree"`
+}
+
+// modelUsage is what one model takes.
+type modelUsage struct {
+	Name    string `json:"name"`
+	ID      string `json:"id"`
+	Files   int    `json:"files"`
+	Size    int64  `json:"size"`
+	Own     int64  `json:"own"`     // of that, what no other model uses
+	Missing int    `json:"missing"` // files that are not there
+}
+
+// environmentUsage is what one environment takes.
+type environmentUsage struct {
+	Name     string         `json:"name"`
+	Size     int64          `json:"size"` // each file once
+	Versions []versionUsage `json:"versions"`
+}
+
+// versionUsage is what one version of an environment takes.
+type versionUsage struct {
+	Version string `json:"version"`
+	Active  bool   `json:"active"`
+	Size    int64  `json:"size"`
+}
+
+func (a *app) dfVerb() verb {
+	return verb{
+		name: "df", short: "show what models and environments take on the disk",
+		long:    "OWN is what would be freed without the model: files that other models use are not in it.\nA file that several models, or versions of an environment, have in common counts once in\nthe sums. Nothing is hashed.",
+		example: "metalrun df",
+		run: func(_ context.Context, args []string) error {
+			if err := wantArgs("df", args); err != nil {
+				return err
+			}
+			u, err := a.usage()
+			if err != nil {
+				return err
+			}
+			return a.result(u, u.text())
+		},
+	}
+}
+
+func (a *app) usage() (usage, error) {
+	store, err := a.store()
+	if err != nil {
+		return usage{}, err
+	}
+	s, err := store.Usage()
+	if err != nil {
+		return usage{}, err
+	}
+	home, err := runtime.OpenHome(a.env.Getenv)
+	if err != nil {
+		return usage{}, err
+	}
+	envs, unfinished, err := home.Usage()
+	if err != nil {
+		return usage{}, err
+	}
+	u := usage{
+		Store: store.Path(), Models: []modelUsage{}, Used: s.Used, Shared: s.Shared, Unreferenced: s.Unreferenced, Partial: s.Partial,
+		Other: modelstore.Amount{Files: s.Links.Files + s.Copies.Files, Bytes: s.Links.Bytes + s.Copies.Bytes},
+		Home:  home.Dir, Environments: []environmentUsage{}, Unfinished: unfinished,
+	}
+	for _, m := range s.Models {
+		u.Models = append(u.Models, modelUsage{modelName(m.Model), m.ID.String(), m.Blobs.Files, m.Blobs.Bytes, m.Own.Bytes, m.Missing})
+	}
+	for _, e := range envs {
+		row := environmentUsage{Name: e.Name, Size: e.Bytes}
+		for _, v := range e.Versions {
+			row.Versions = append(row.Versions, versionUsage{v.ID, v.Active, v.Bytes})
+		}
+		u.Environments = append(u.Environments, row)
+	}
+	if u.StoreFree, err = diskspace.Free(u.Store); err != nil {
+		return u, err
+	}
+	u.HomeFree, err = diskspace.Free(u.Home)
+	return u, err
+}
+
+func (u *usage) text() string {
+	return fmt.Sprintf("models in %s, %s free\n%s\nenvironments in %s, %s free\n%s",
+		u.Store, ui.Bytes(u.StoreFree), u.modelTable(), u.Home, ui.Bytes(u.HomeFree), u.environmentTable())
+}
+
+func (u *usage) modelTable() string {
+	rows := [][]string{{"NAME", "FILES", "SIZE", "OWN", ""}}
+	for _, m := range u.Models {
+		remark := ""
+		if m.Missing > 0 {
+			remark = fmt.Sprintf("%s missing: 'metalrun verify --repair %s' fetches them", plural(m.Missing, "file"), m.Name)
+		}
+		rows = append(rows, []string{m.Name, strconv.Itoa(m.Files), ui.Bytes(m.Size), ui.Bytes(m.Own), remark})
+	}
+	sum := func(name string, n modelstore.Amount, remark string) {
+		if n.Files > 0 {
+			rows = append(rows, []string{name, strconv.Itoa(n.Files), ui.Bytes(n.Bytes), "", remark})
+		}
+	}
+	rows = append(rows, []string{"all models", strconv.Itoa(u.Used.Files), ui.Bytes(u.Used.Bytes), "", "each file once"})
+	sum("shared", u.Shared, "of that, used by several models")
+	sum("unreferenced", u.Unreferenced, "no model uses them; a pull that needs one takes it from here")
+	sum("partial", u.Partial, "downloads that did not end; a pull goes on where it stopped")
+	sum("other", u.Other, "small files of directories that engines load")
+	return ui.Columns("lrrrl", rows)
+}
+
+func (u *usage) environmentTable() string {
+	rows := [][]string{{"NAME", "VERSION", "SIZE", ""}}
+	for _, e := range u.Environments {
+		for _, v := range e.Versions {
+			remark := ""
+			if v.Active {
+				remark = "active"
+			}
+			rows = append(rows, []string{e.Name, v.Version, ui.Bytes(v.Size), remark})
+		}
+		if len(e.Versions) > 1 {
+			rows = append(rows, []string{e.Name, plural(len(e.Versions), "version"), ui.Bytes(e.Size), "each file once"})
+		}
+	}
+	if u.Unfinished > 0 {
+		rows = append(rows, []string{"unfinished", "", ui.Bytes(u.Unfinished), "the next install goes on, or removes it"})
+	}
+	if len(rows) == 1 {
+		return "  none\n"
+	}
+	return ui.Columns("llrl", rows)
+}

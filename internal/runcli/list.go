@@ -1,0 +1,145 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runcli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
+	"github.com/metalpack/metalpack/runtime"
+)
+
+// listedModel is a model with what serves it here.
+type listedModel struct {
+	modelRow
+	ServedBy []string `json:"servedBy"` // see engines
+}
+
+func (a *app) listVerb() verb {
+	return verb{
+		name: "list", short: "list the models in the store",
+		long:    "SIZE is what a model has on the disk; the last line counts what several have in common\nonce. 'metalrun inspect MODEL' tells more of one.",
+		example: "metalrun list",
+		run: func(_ context.Context, args []string) error {
+			if err := wantArgs("list", args); err != nil {
+				return err
+			}
+			return a.runList()
+		},
+	}
+}
+
+func (a *app) runList() error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	usage, err := store.Usage()
+	if err != nil {
+		return err
+	}
+	served, why, err := a.engines()
+	if err != nil {
+		return err
+	}
+	byName := make(map[string]*listedModel, len(usage.Models))
+	for i, m := range usage.Models {
+		r := newListedModel(newModelRow(m.Model), served)
+		r.Size = m.Blobs.Bytes
+		byName[fmt.Sprint(r.Name, " ", r.ID, " ", i)] = r
+	}
+	all := make([]*listedModel, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		all = append(all, byName[name])
+	}
+	if len(all) == 0 {
+		return a.result(all, "")
+	}
+	if why != "" {
+		a.note("nothing here can serve: %s", why)
+	}
+	return a.result(all, listText(all)+fmt.Sprintf("%s, %s on disk\n", plural(len(all), "model"), ui.Bytes(usage.Used.Bytes)))
+}
+
+func newListedModel(r modelRow, served []string) *listedModel {
+	if r.Problem != "" {
+		served = []string{}
+	}
+	return &listedModel{r, served}
+}
+
+// by says in a few words what serves a model, or why nothing does.
+func (m *listedModel) by() string {
+	switch {
+	case m.Problem != "":
+		return "cannot be served: " + m.Problem
+	case len(m.ServedBy) == 0:
+		return "-"
+	}
+	return strings.Join(m.ServedBy, ", ")
+}
+
+func listText(all []*listedModel) string {
+	rows := [][]string{{"NAME", "FORMAT", "PARAMETERS", "QUANTIZATION", "CONTEXT", "SIZE", "SERVED BY"}}
+	for _, m := range all {
+		tokens := ""
+		if m.Context > 0 {
+			tokens = strconv.FormatInt(m.Context, 10)
+		}
+		rows = append(rows, []string{m.Name, m.Format, m.Parameters, m.Quantization, tokens, ui.Bytes(m.Size), m.by()})
+		for _, tag := range m.Tags[min(1, len(m.Tags)):] {
+			rows = append(rows, []string{tag, "", "", "", "", "", "another name of " + m.Name})
+		}
+	}
+	return ui.Columns("llrlrrl", rows)
+}
+
+// engines names what is installed that a model can be served by: an environment
+// as such, or environment/profile where --engine must choose. why says what is
+// the matter when there is nothing.
+func (a *app) engines() (names []string, why string, err error) {
+	names = []string{}
+	home, err := runtime.OpenHome(a.env.Getenv)
+	if err != nil {
+		return names, "", err
+	}
+	all, err := home.Status()
+	if err != nil {
+		return names, "", err
+	}
+	problems := make([]string, 0, len(all))
+	for _, s := range all {
+		if s.Active == nil {
+			problems = append(problems, fmt.Sprintf("%s has no active version: %v", s.Name, s.Problem))
+			continue
+		}
+		profile, err := pickProfile(s.Active.Env, "")
+		switch {
+		case errors.Is(err, edge.ErrUsage):
+			for _, p := range slices.Sorted(maps.Keys(s.Active.Env.Launch)) {
+				names = append(names, s.Name+"/"+p)
+			}
+		case err != nil:
+			problems = append(problems, err.Error())
+		case profile == s.Name:
+			names = append(names, s.Name)
+		default:
+			names = append(names, s.Name+"/"+profile)
+		}
+	}
+	switch {
+	case len(names) > 0:
+		return names, "", nil
+	case len(problems) > 0:
+		return names, strings.Join(problems, "; "), nil
+	}
+	return names, "no environment is installed: metalrun install " + defaultEnvironment(), nil
+}

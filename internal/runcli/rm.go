@@ -1,0 +1,98 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runcli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/metalpack/metalpack/bundle/modelstore"
+	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
+)
+
+// removedModel is what rm did for one of its arguments.
+type removedModel struct {
+	Removed []string            `json:"removed"` // names that are gone
+	Left    []string            `json:"left"`    // names that the model still has: it stays
+	ID      string              `json:"id"`
+	Files   int                 `json:"files"` // blobs that are gone
+	Freed   int64               `json:"freed"` // bytes
+	Shared  []modelstore.Shared `json:"shared"`
+}
+
+func (a *app) rmVerb() verb {
+	return verb{
+		name: "rm", args: "MODEL…", short: "remove models from the store",
+		long: "Removes a name, and the model with its last one. Files that other models use stay; a\n" +
+			"download of the model that did not end goes too. MODEL may be an id if the model has no\n" +
+			"other names than one. 'docker model' no longer lists what is removed either.",
+		example: "metalrun rm ai/smollm2:135m",
+		run: func(ctx context.Context, args []string) error {
+			if len(args) == 0 {
+				return edge.Usagef("rm: missing MODEL")
+			}
+			return a.runRemove(ctx, args)
+		},
+	}
+}
+
+func (a *app) runRemove(ctx context.Context, words []string) error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	all := make([]removedModel, 0, len(words))
+	var errs []error
+	var text strings.Builder
+	for _, word := range words {
+		r, err := a.remove(ctx, store, word)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		all = append(all, r)
+		text.WriteString(r.text())
+	}
+	if len(all) > 0 {
+		errs = append(errs, a.result(all, text.String()))
+	}
+	return errors.Join(errs...)
+}
+
+func (a *app) remove(ctx context.Context, store *modelstore.Store, word string) (removedModel, error) {
+	name, err := localName(word)
+	if err != nil {
+		return removedModel{}, err
+	}
+	r, err := store.Remove(ctx, name, a.events())
+	if err != nil {
+		return removedModel{}, suggest(store, word, err)
+	}
+	out := removedModel{
+		Removed: append([]string{}, r.Tags...), Left: append([]string{}, r.Left...), ID: r.ID.String(), // empty lists in JSON, not null
+		Files: r.Files, Freed: r.Freed, Shared: append([]modelstore.Shared{}, r.Shared...),
+	}
+	for _, s := range r.Shared {
+		a.note("%s shares %s, %s, with %s: they stay", out.label(), plural(s.Files, "file"), ui.Bytes(s.Bytes), s.With)
+	}
+	return out, nil
+}
+
+// label is what a removed model was called.
+func (r removedModel) label() string {
+	if len(r.Removed) == 0 {
+		return r.ID
+	}
+	return strings.Join(r.Removed, ", ")
+}
+
+func (r removedModel) text() string {
+	if len(r.Left) > 0 {
+		return fmt.Sprintf("%s is removed; the model stays as %s\n", r.label(), strings.Join(r.Left, ", "))
+	}
+	return fmt.Sprintf("%s is removed: %s, %s freed\n", r.label(), plural(r.Files, "file"), ui.Bytes(r.Freed))
+}

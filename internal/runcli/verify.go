@@ -1,0 +1,153 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package runcli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/transports"
+	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
+	"github.com/metalpack/metalpack/runtime"
+	"github.com/metalpack/metalpack/verify"
+)
+
+// verified is the result of verify for an environment.
+type verified struct {
+	Environment string               `json:"environment"`
+	Version     string               `json:"version"`
+	Files       verify.Report        `json:"files"`
+	Probes      []verify.ProbeResult `json:"probes"`
+	Repaired    int                  `json:"repaired"` // files that were damaged
+}
+
+type verifyOptions struct {
+	env    string
+	deep   bool
+	repair bool
+}
+
+// again is how the same is said with --repair.
+func (o verifyOptions) again() string {
+	text := "metalrun verify --repair"
+	if o.deep {
+		text += " --deep"
+	}
+	if o.env != "" {
+		text += " --env " + o.env
+	}
+	return text
+}
+
+func (a *app) verifyVerb() verb {
+	var o verifyOptions
+	return verb{
+		name: "verify", args: "[MODEL…]", short: "check the active version of an environment, or models, and mend them",
+		long: "Of an environment: name, type, size and mode of every file, with --deep the sha256 too,\n" +
+			"then the probes that it brings. Of models of the store: the sha256 of every file, again\n" +
+			"with --deep if it was hashed before and has not changed since.\n\n" +
+			"--repair fetches what is damaged or missing, and no more, from where it came from: an\n" +
+			"environment by the digest that was installed, a file of a model by its own.",
+		example: "metalrun verify --deep\n  metalrun verify --repair ai/smollm2",
+		flags: func(fs *flag.FlagSet) {
+			envFlag(fs, &o.env)
+			fs.BoolVar(&o.deep, "deep", false, "read every file and compare its sha256")
+			fs.BoolVar(&o.repair, "repair", false, "fetch again what is damaged or missing")
+		},
+		run: func(ctx context.Context, args []string) error {
+			switch {
+			case len(args) == 0:
+				return a.runVerify(ctx, o)
+			case o.env != "":
+				return edge.Usagef("verify: --env is for environments, %s is a model", args[0])
+			}
+			return a.verifyModels(ctx, args, o)
+		},
+	}
+}
+
+func (a *app) runVerify(ctx context.Context, o verifyOptions) error {
+	home, name, err := a.home(o.env)
+	if err != nil {
+		return err
+	}
+	v, err := home.Active(name)
+	if err != nil {
+		return err
+	}
+	report, err := home.Verify(ctx, name, o.deep, a.events())
+	if err != nil {
+		return err
+	}
+	repaired := 0
+	if n := len(report.Failures); n > 0 && o.repair {
+		a.note("%v", report.Err())
+		if v, err = a.repairVersion(ctx, home, v, o.deep); err != nil {
+			return err
+		}
+		if report, err = home.Verify(ctx, name, o.deep, a.events()); err != nil {
+			return err
+		}
+		repaired = n
+	}
+	return a.probe(ctx, verified{Environment: name, Version: v.ID, Files: report, Repaired: repaired}, v, o)
+}
+
+// repairVersion fetches what is damaged of a version from where it came from,
+// whatever its tag means today.
+func (a *app) repairVersion(ctx context.Context, home *runtime.Home, v *runtime.Version, deep bool) (_ *runtime.Version, err error) {
+	ref, err := bundle.ParseSource(v.Reference, "")
+	if err != nil {
+		return nil, err
+	}
+	src, closeSource, err := transports.OpenSource(ref, a.remote())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	res, err := home.Install(ctx, src, v.ManifestDigest.String(), v.Reference, runtime.InstallOptions{Host: runtime.HostPlatform(ctx), Events: a.events(), Deep: deep})
+	if errors.Is(err, bundle.ErrNotFound) {
+		return nil, edge.WithHint(err, "%s does not have what was installed any more; 'metalrun install %s' takes what it has now", ref, v.Reference)
+	}
+	return &res.Version, err
+}
+
+// probe ends a verification: with what is wrong with the files, or the probes.
+func (a *app) probe(ctx context.Context, out verified, v *runtime.Version, o verifyOptions) (err error) {
+	if out.Files.Failures == nil {
+		out.Files.Failures = []verify.Failure{} // an empty list in JSON, not null
+	}
+	if err := out.Files.Err(); err != nil {
+		return errors.Join(a.jsonOnly(out), edge.WithHint(fmt.Errorf("%s %s: %w", out.Environment, v.ID, err),
+			"'%s' mends it: files that are right are kept, the others fetched from %s", o.again(), v.Reference))
+	}
+	out.Probes, err = verify.Probes(ctx, v.Dir, v.Env, runtime.HostPlatform(ctx), verify.ProbeOptions{Events: a.events()})
+	if err != nil {
+		return errors.Join(a.jsonOnly(out), edge.WithHint(fmt.Errorf("%s %s: %w", out.Environment, v.ID, err),
+			"its files are as they should be; the probe's own words are above: did the system change? 'metalrun install' of another release switches"))
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %s (%s): %s, %s, are as they should be", out.Environment, v.Env.Release, v.ID, plural(out.Files.Checked, "file"), ui.Bytes(out.Files.Bytes))
+	if out.Repaired > 0 {
+		fmt.Fprintf(&text, "; %d of them had been damaged", out.Repaired)
+	}
+	text.WriteString("\n")
+	for _, p := range out.Probes {
+		fmt.Fprintf(&text, "probe %s: %s %s\n", p.Name, p.Status, strings.TrimSpace(p.Reason+" "+p.Output))
+	}
+	return a.result(out, text.String())
+}
+
+// jsonOnly prints v under --json; without it the error says all.
+func (a *app) jsonOnly(v any) error {
+	if !a.json {
+		return nil
+	}
+	return a.result(v, "")
+}
