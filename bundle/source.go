@@ -6,6 +6,8 @@ package bundle
 import (
 	"context"
 	"io"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // Source is where the bytes of artifacts come from: one repository of a
@@ -55,4 +57,16 @@ type Target interface {
 	Push(ctx context.Context, desc Descriptor, open Opener) error
 	// Tag makes name stand for a manifest that has been pushed.
 	Tag(ctx context.Context, desc Descriptor, name string) error
+}
+
+// Ingester is what a [Target] can also be: a place that takes a blob before
+// anybody knows its digest, so that its source is read once, to hash and to
+// send it.
+type Ingester interface {
+	// Ingest writes a blob of size bytes; what names it in events. The digest
+	// is that of the bytes that were taken. Errors: errors.ErrUnsupported where
+	// the place wants to know the digest first, or cannot take the blob this
+	// way: then hash it, and Push; [ErrMismatch] if the source has another
+	// size, [ErrUnauthorized], [ErrUnreachable], those of open.
+	Ingest(ctx context.Context, what string, size int64, open Opener) (digest.Digest, error)
 }

@@ -7,7 +7,8 @@
 // # How it works
 //
 // oras-go does authentication, uploads, tags and referrers; manifests and
-// blobs are read by our own requests through its authenticating client.
+// blobs are read by our own requests through its authenticating client. A blob
+// whose digest is not known is sent by our own requests too ([Repository.Ingest]).
 // Requests without a body that can be lost are repeated with jittered
 // back-off, Retry-After honoured. A blob is one stream that mends itself: cut
 // or stalled, it asks for the rest by Range. Blobs travel over HTTP/1.1,
@@ -34,6 +35,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"oras.land/oras-go/v2/registry"
@@ -82,11 +84,14 @@ type Repository struct {
 	name  string                 // registry/repository, for messages
 	api   *orasremote.Repository // manifests, tags, referrers
 	blobs *orasremote.Repository // blobs, over HTTP/1.1
+
+	digestFirst atomic.Bool // it refused an upload whose digest was not known at the start
 }
 
 var (
-	_ bundle.Source = (*Repository)(nil)
-	_ bundle.Target = (*Repository)(nil)
+	_ bundle.Source   = (*Repository)(nil)
+	_ bundle.Target   = (*Repository)(nil)
+	_ bundle.Ingester = (*Repository)(nil)
 )
 
 // Open prepares a repository; nothing is sent yet. Errors: [bundle.ErrInvalid]

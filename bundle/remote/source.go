@@ -111,19 +111,18 @@ func (r *Repository) get(ctx context.Context, via *orasremote.Repository, path s
 		return nil, err
 	}
 	if code := body.Response.StatusCode; code != http.StatusOK && code != http.StatusPartialContent {
-		return nil, refusal(body)
+		defer body.Drop()
+		return nil, refusal(body.Response, body)
 	}
 	return body, nil
 }
 
-// refusal reads a registry's explanation and closes the answer.
-func refusal(answer *httpstream.Body) error {
-	defer answer.Drop()
-	resp := answer.Response
+// refusal reads a registry's explanation in the body of an answer.
+func refusal(resp *http.Response, explanation io.Reader) error {
 	var body struct {
 		Errors errcode.Errors `json:"errors"`
 	}
-	data, err := io.ReadAll(io.LimitReader(answer, maxErrorBody))
+	data, err := io.ReadAll(io.LimitReader(explanation, maxErrorBody))
 	if err == nil {
 		_ = json.Unmarshal(data, &body) // gateways answer in HTML; the status says enough
 	}
