@@ -22,7 +22,7 @@ import (
 // once, to hash and to send it, and bundle.Copy finds it there.
 type Into struct {
 	Place  Place
-	Tag    string           // the name that the model will get; what is there now tells what need not be sent
+	Tag    string           // the name that the model will get
 	Events bundle.EventFunc // of what is sent; nil = none
 }
 
@@ -30,7 +30,13 @@ type Into struct {
 type Place interface {
 	bundle.Source
 	bundle.Ingester
+	// Tags lists the names of what is there, the newest last as far as names
+	// tell.
+	Tags(ctx context.Context) ([]string, error)
 }
+
+// maxKin is how many tags of a repository are looked at for files of the model.
+const maxKin = 8
 
 // settler is what an origin can also be: told the digest of a file that it has
 // just been read from end to end, it says whether the file was changed
@@ -119,26 +125,39 @@ func (s *scan) ingest(ctx context.Context, into *Into) error {
 	return g.Wait()
 }
 
-// sizes are those of the files that the tag names now. Whatever cannot be read
-// is nothing: the copy will say what is wrong.
+// sizes are those of the files that the tag names now, or, if there is none
+// yet, the last tags beside it. Whatever cannot be read is nothing: the copy will
+// say what is wrong.
 func (i *Into) sizes(ctx context.Context) map[int64]bool {
-	desc, err := i.Place.Resolve(ctx, i.Tag)
+	sizes := map[int64]bool{}
+	if i.addSizes(ctx, i.Tag, sizes) {
+		return sizes
+	}
+	tags, err := i.Place.Tags(ctx)
 	if err != nil {
 		return nil
+	}
+	for _, tag := range tags[max(0, len(tags)-maxKin):] {
+		i.addSizes(ctx, tag, sizes)
+	}
+	return sizes
+}
+
+// addSizes adds those of one tag, and reports whether it could.
+func (i *Into) addSizes(ctx context.Context, tag string, sizes map[int64]bool) bool {
+	desc, err := i.Place.Resolve(ctx, tag)
+	if err != nil {
+		return false
 	}
 	data, err := i.Place.Manifest(ctx, desc)
 	if err != nil {
-		return nil
+		return false
 	}
 	children, err := bundle.Children(desc.MediaType, data)
-	if err != nil {
-		return nil
-	}
-	sizes := map[int64]bool{}
 	for _, c := range children {
 		sizes[c.Size] = true
 	}
-	return sizes
+	return err == nil
 }
 
 func (s *scan) ingestFile(ctx context.Context, f *file, into *Into) error {

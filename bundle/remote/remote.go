@@ -56,6 +56,7 @@ const (
 	pushStallTimeout = 10 * time.Minute // a registry may hash for long before it answers
 	maxReferrerPages = 16
 	maxReferrers     = 4096
+	maxTags          = 1000
 )
 
 // Options says how to reach a registry. The zero value is useful.
