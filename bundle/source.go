@@ -6,6 +6,7 @@ package bundle
 import (
 	"context"
 	"io"
+	"os"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -43,6 +44,17 @@ type Opener func(ctx context.Context) (io.ReadCloser, error)
 type NamedStream interface {
 	// FileName is the path of the file, or "".
 	FileName() string
+}
+
+// KnownFile is what the stream of an [Opener] can also be: a file in the very
+// state in which it had the blob's size and digest. A target that has the bytes
+// checked anyway, as a registry does, may send the file instead of the stream,
+// unhashed.
+type KnownFile interface {
+	// KnownFile is the file, open at its beginning, to be closed by the taker, and
+	// whom to tell, now and then, how many bytes of it have moved; nil = there is
+	// none.
+	KnownFile() (f *os.File, moved func(offset int64))
 }
 
 // Target is where the bytes of artifacts go. Implementations are safe for

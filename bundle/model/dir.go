@@ -140,8 +140,17 @@ func (d *directory) Open(_ context.Context, path string, offset int64) (_ io.Rea
 	if err != nil {
 		return nil, closeAfter(err, f)
 	}
-	return f, nil
+	return &diskFile{f}, nil
 }
+
+// diskFile is a file of a directory that was as it was listed when it was opened.
+type diskFile struct{ *os.File }
+
+// knownFile is one whose digest, in that state, is known.
+type knownFile struct{ *diskFile }
+
+// KnownFile implements [bundle.KnownFile].
+func (f knownFile) KnownFile() (*os.File, func(int64)) { return f.File, func(int64) {} }
 
 // unchanged compares a file with how it was listed, and returns that.
 func (d *directory) unchanged(path string, now fs.FileInfo) (was fs.FileInfo, err error) {

@@ -195,6 +195,14 @@ func TestDirMemo(t *testing.T) {
 			t.Errorf("%s: remembered %q", name, got)
 		}
 	}
+	rc, err := a.Open(t.Context(), a.find("model.safetensors"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := rc.(bundle.KnownFile); !ok {
+		t.Errorf("%T is no known file", rc)
+	}
+	_ = rc.Close()
 	// What is remembered is not hashed: a lie is found when the bytes move.
 	memo.sum["model.safetensors"] = digest.FromString("another").Encoded()
 	b, err := Build(t.Context(), Dir(dir, memo), Options{})
@@ -202,6 +210,13 @@ func TestDirMemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := Pull(t.Context(), b, b.Root(), filepath.Join(t.TempDir(), "out"), PullOptions{}); !errors.Is(err, bundle.ErrMismatch) {
+		t.Errorf("got %v", err)
+	}
+	dst, ok := into.Place.(bundle.Target)
+	if !ok {
+		t.Fatal("no target")
+	}
+	if err := bundle.Copy(t.Context(), b, dst, b.Root(), bundle.CopyOptions{}); !errors.Is(err, bundle.ErrMismatch) {
 		t.Errorf("got %v", err)
 	}
 }

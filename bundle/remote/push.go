@@ -98,6 +98,17 @@ func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open 
 	if err != nil {
 		return false, err
 	}
+	if known, ok := rc.(bundle.KnownFile); ok {
+		if f, moved := known.KnownFile(); f != nil {
+			again, err := r.pushFile(ctx, desc, f, moved)
+			if err == nil || again {
+				return again, err
+			}
+			if rc, err = open(ctx); err != nil { // it may have been changed, which reading it will tell
+				return false, err
+			}
+		}
+	}
 	ctx, dog := httpstream.Watch(ctx, pushStallTimeout)
 	defer dog.Stop()
 	body := &upload{r: bundle.NewVerifier(rc, desc), c: rc, left: desc.Size, dog: dog}
