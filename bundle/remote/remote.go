@@ -22,7 +22,9 @@
 // asked only if the registry lies there too ([RealmError]). At most five redirects are followed, none from
 // https to http. Manifests are verified before they are returned; blobs are
 // not, because their readers verify them ([bundle.NewVerifier]); what is
-// pushed is verified before its last byte leaves. Errors name the host and
+// pushed is verified before its last byte leaves, but for a file that was hashed
+// before and has not changed ([bundle.KnownFile]), which the registry verifies
+// against the digest that it is told. Errors name the host and
 // wrap the sentinels of package bundle; a cancelled context stays its own
 // error.
 package remote
