@@ -5,7 +5,7 @@ GO ?= go
 TOOL = $(GO) tool -modfile=tools.mod
 export GOFLAGS =
 
-.PHONY: build demo interop oracle acceptance bench-build test lint fmt
+.PHONY: build demo interop oracle acceptance bench-build bench-model test lint fmt
 
 build: ## both programs, in ./bin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
@@ -19,6 +19,9 @@ interop: build ## other people's programs judge what ours write; needs skopeo an
 
 bench-build: build ## a build of 160 wheels against uv, tar and gzip; needs uv and a filled cache, and says so; BENCH="-n 5" or BENCH=-quick
 	cd interop && $(GO) run ./cmd/bench $(BENCH)
+
+bench-model: build ## pushes and pulls of a 2 GB model against oras, on loopback and in memory; BENCH="-n 5", -quick or "-dir DIR"
+	cd interop && $(GO) run ./cmd/benchmodel $(BENCH)
 
 acceptance: build ## the same for all 160 packages of vllm-metal, with stand-ins for its release assets; moves 10 GB
 	cd interop && INTEROP_ACCEPTANCE=1 $(GO) test -count=1 -timeout 60m -v -run TestAcceptance .

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -145,11 +146,29 @@ func (p *progressReader) Read(b []byte) (int, error) {
 	n, err := p.ReadCloser.Read(b)
 	p.event.Offset += int64(n)
 	if p.event.Offset-p.reported >= progressStep || (errors.Is(err, io.EOF) && p.event.Offset > p.reported) {
-		p.reported = p.event.Offset
-		p.event.Kind = EventProgress
-		p.events.Emit(p.event)
+		p.report()
 	}
 	return n, err
+}
+
+func (p *progressReader) report() {
+	p.reported = p.event.Offset
+	p.event.Kind = EventProgress
+	p.events.Emit(p.event)
+}
+
+// KnownFile implements [KnownFile].
+func (p *progressReader) KnownFile() (*os.File, func(int64)) {
+	known, ok := p.ReadCloser.(KnownFile)
+	if !ok {
+		return nil, nil
+	}
+	f, _ := known.KnownFile()
+	return f, func(offset int64) {
+		if p.event.Offset = offset; offset > p.reported {
+			p.report()
+		}
+	}
 }
 
 // FileName implements [NamedStream].

@@ -6,6 +6,9 @@ package bundle
 import (
 	"context"
 	"io"
+	"os"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // Source is where the bytes of artifacts come from: one repository of a
@@ -43,6 +46,17 @@ type NamedStream interface {
 	FileName() string
 }
 
+// KnownFile is what the stream of an [Opener] can also be: a file in the very
+// state in which it had the blob's size and digest. A target that has the bytes
+// checked anyway, as a registry does, may send the file instead of the stream,
+// unhashed.
+type KnownFile interface {
+	// KnownFile is the file, open at its beginning, to be closed by the taker, and
+	// whom to tell, now and then, how many bytes of it have moved; nil = there is
+	// none.
+	KnownFile() (f *os.File, moved func(offset int64))
+}
+
 // Target is where the bytes of artifacts go. Implementations are safe for
 // concurrent use and make nothing visible before it is complete.
 type Target interface {
@@ -55,4 +69,16 @@ type Target interface {
 	Push(ctx context.Context, desc Descriptor, open Opener) error
 	// Tag makes name stand for a manifest that has been pushed.
 	Tag(ctx context.Context, desc Descriptor, name string) error
+}
+
+// Ingester is what a [Target] can also be: a place that takes a blob before
+// anybody knows its digest, so that its source is read once, to hash and to
+// send it.
+type Ingester interface {
+	// Ingest writes a blob of size bytes; what names it in events. The digest
+	// is that of the bytes that were taken. Errors: errors.ErrUnsupported where
+	// the place wants to know the digest first, or cannot take the blob this
+	// way: then hash it, and Push; [ErrMismatch] if the source has another
+	// size, [ErrUnauthorized], [ErrUnreachable], those of open.
+	Ingest(ctx context.Context, what string, size int64, open Opener) (digest.Digest, error)
 }

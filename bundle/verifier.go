@@ -5,11 +5,12 @@ package bundle
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // Verifier reads a stream and turns its end into an error unless exactly the
@@ -18,6 +19,7 @@ import (
 type Verifier struct {
 	r    io.Reader
 	desc Descriptor
+	any  bool // the sha256 is not known yet
 	hash hash.Hash
 	n    int64
 	err  error
@@ -26,6 +28,18 @@ type Verifier struct {
 // NewVerifier returns a Verifier of r against the size and digest of desc.
 func NewVerifier(r io.Reader, desc Descriptor) *Verifier {
 	return &Verifier{r: r, desc: desc, hash: sha256.New()}
+}
+
+// NewDigester returns a Verifier of r against its size alone, in bytes; the
+// sha256 is what Digest says at the end.
+func NewDigester(r io.Reader, size int64) *Verifier {
+	return &Verifier{r: r, desc: Descriptor{Size: size}, any: true, hash: sha256.New()}
+}
+
+// Digest is the sha256 of what has been read: of the whole once Finish or Read
+// has met the end.
+func (v *Verifier) Digest() digest.Digest {
+	return digest.NewDigestFromBytes(digest.SHA256, v.hash.Sum(nil))
 }
 
 // Read implements io.Reader.
@@ -40,7 +54,7 @@ func (v *Verifier) Read(p []byte) (int, error) {
 	v.hash.Write(p[:n])
 	v.n += int64(n)
 	if v.n > v.desc.Size {
-		v.err = fmt.Errorf("%s: more than the declared %d bytes: %w", v.desc.Digest, v.desc.Size, ErrMismatch)
+		v.err = v.mismatch("more than the declared %d bytes", v.desc.Size)
 		return 0, v.err
 	}
 	if errors.Is(err, io.EOF) {
@@ -54,21 +68,39 @@ func (v *Verifier) Read(p []byte) (int, error) {
 
 func (v *Verifier) check() error {
 	if v.n < v.desc.Size {
-		return fmt.Errorf("%s: ends after %d of %d bytes: %w", v.desc.Digest, v.n, v.desc.Size, ErrMismatch)
+		return v.mismatch("ends after %d of %d bytes", v.n, v.desc.Size)
 	}
-	if got := hex.EncodeToString(v.hash.Sum(nil)); got != v.desc.Digest.Encoded() {
-		return fmt.Errorf("%s: got sha256:%s: %w", v.desc.Digest, got, ErrMismatch)
+	if got := v.Digest(); !v.any && got != v.desc.Digest {
+		return v.mismatch("got %s", got)
 	}
 	return io.EOF
+}
+
+// mismatch names the digest where there is one.
+func (v *Verifier) mismatch(format string, args ...any) error {
+	why := fmt.Sprintf(format, args...)
+	if v.any {
+		return fmt.Errorf("%s: %w", why, ErrMismatch)
+	}
+	return fmt.Errorf("%s: %s: %w", v.desc.Digest, why, ErrMismatch)
 }
 
 // Finish reads what is left and reports whether the whole stream was right. A
 // decoder may stop before the end of its input; a blob counts only when its
 // digest matches at its exact end.
 func (v *Verifier) Finish() error {
-	_, err := io.Copy(io.Discard, v)
-	return err
+	buf := make([]byte, min(max(v.desc.Size-v.n, 0)+1, finishBuffer))
+	for {
+		if _, err := v.Read(buf); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 }
+
+// finishBuffer is how many bytes Finish reads at once.
+const finishBuffer = 256 << 10
 
 // ReadVerified reads all of r and checks it. The caller bounds desc.Size;
 // memory grows with what arrives, not with what is declared. The error wraps

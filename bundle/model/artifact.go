@@ -7,15 +7,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	goruntime "runtime"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/internal/ctxio"
-	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 // Options says what of an origin becomes a model, and of which form. The zero
@@ -26,6 +22,7 @@ type Options struct {
 	Allow   []string         // lint rules that may be broken; recorded in the artifact
 	Facts   Facts            // go before what the origin and the model card say
 	Events  bundle.EventFunc // progress and lint warnings; nil = none
+	Into    *Into            // where [Build] may send files while it hashes them; nil = nowhere
 }
 
 // Artifact is a model built from an origin. It is a bundle.Source; weights
@@ -41,9 +38,11 @@ type Artifact struct {
 
 // Build makes the artifact of the model at an origin: it lints, reads the
 // safetensors headers and the small files that say what the model is, and
-// hashes the files whose digest is not known. Lint warnings are events.
-// Errors: those of the origin, [*LintError], [bundle.ErrInvalid] for an option
-// that makes no sense, [bundle.ErrMismatch] for a file that changes meanwhile.
+// hashes the files whose digest is not known, sending them meanwhile if it was
+// told where to. Nothing is sent before the lint has passed whole. Lint
+// warnings are events. Errors: those of the origin and of the place, [*LintError],
+// [bundle.ErrInvalid] for an option that makes no sense, [bundle.ErrMismatch]
+// for a file that changes meanwhile.
 func Build(ctx context.Context, origin Origin, o Options) (*Artifact, error) {
 	s, err := newScan(ctx, origin, o)
 	if err != nil {
@@ -53,11 +52,19 @@ func Build(ctx context.Context, origin Origin, o Options) (*Artifact, error) {
 	if err := s.refuse(); err != nil { // before hours of hashing
 		return nil, err
 	}
-	if err := s.hash(ctx, s.files); err != nil {
+	if err := s.hash(ctx, s.twins()); err != nil {
 		return nil, err
 	}
 	s.lintEqual()
 	if err := s.refuse(); err != nil {
+		return nil, err
+	}
+	if o.Into != nil {
+		if err := s.ingest(ctx, o.Into); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.hash(ctx, s.files); err != nil {
 		return nil, err
 	}
 	for _, f := range s.findings {
@@ -80,46 +87,15 @@ func (s *scan) refuse() error {
 	return e
 }
 
-// hash fills in the digests of files that have none, several at once.
-func (s *scan) hash(ctx context.Context, files []*file) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(goruntime.GOMAXPROCS(0))
-	for _, f := range files {
-		if f.digest == "" {
-			g.Go(func() error { return s.hashFile(ctx, f) })
-		}
-	}
-	return g.Wait()
-}
-
-func (s *scan) hashFile(ctx context.Context, f *file) (err error) {
-	in, err := s.open(ctx, f, 0)
-	if err != nil {
-		return err
-	}
-	defer fsatomic.CloseErr(&err, in)
-	e := bundle.Event{Kind: bundle.EventStarted, What: "hash " + f.path, Size: f.size}
-	s.events.Emit(e)
-	d := digest.SHA256.Digester()
-	n, err := io.Copy(d.Hash(), io.LimitReader(ctxio.Reader(ctx, bundle.WithProgress(in, e, s.events)), f.size+1))
-	if err != nil {
-		return f.named(err)
-	}
-	if n != f.size {
-		return changed(f)
-	}
-	f.digest = d.Digest()
-	e.Kind, e.Offset, e.Digest = bundle.EventDone, n, f.digest.String()
-	s.events.Emit(e)
-	return nil
-}
-
 // open opens a file of the origin. From its beginning on it must be the one
 // that the model was described from.
 func (s *scan) open(ctx context.Context, f *file, offset int64) (io.ReadCloser, error) {
 	in, err := s.origin.Open(ctx, f.path, offset)
 	if err != nil || offset > 0 {
 		return in, err
+	}
+	if disk, ok := in.(*diskFile); ok && f.digest != "" {
+		return knownFile{disk}, nil // nothing has changed since the header was read
 	}
 	return guardHead(in, f), nil
 }

@@ -23,7 +23,7 @@ import (
 
 func build(t *testing.T, dir string, o Options) *Artifact {
 	t.Helper()
-	a, err := Build(t.Context(), Dir(dir), o)
+	a, err := Build(t.Context(), Dir(dir, nil), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,10 +141,10 @@ func TestBuildCancelled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Build(ctx, Dir(writeModel(t, t.TempDir(), nil)), Options{}); !errors.Is(err, context.Canceled) {
+	if _, err := Build(ctx, Dir(writeModel(t, t.TempDir(), nil), nil), Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := Build(t.Context(), Dir(filepath.Join(t.TempDir(), "none")), Options{}); !errors.Is(err, bundle.ErrNotFound) {
+	if _, err := Build(t.Context(), Dir(filepath.Join(t.TempDir(), "none"), nil), Options{}); !errors.Is(err, bundle.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 }

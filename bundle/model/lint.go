@@ -30,17 +30,7 @@ func Lint(ctx context.Context, origin Origin, o Options) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	var twins []*file // only files of one size can be equal
-	count := map[int64]int{}
-	for _, f := range s.files {
-		count[f.size]++
-	}
-	for _, f := range s.files {
-		if count[f.size] > 1 {
-			twins = append(twins, f)
-		}
-	}
-	if err := s.hash(ctx, twins); err != nil {
+	if err := s.hash(ctx, s.twins()); err != nil {
 		return nil, err
 	}
 	s.lintEqual()
@@ -175,8 +165,8 @@ func (s *scan) lintFile(f *file) {
 	}
 }
 
-// lintEqual finds files of one content. Files without a digest have a size
-// that no other file has.
+// lintEqual finds files of one content. Files without a digest are equal to no
+// other file.
 func (s *scan) lintEqual() {
 	first := map[string]string{}
 	for _, f := range s.files {

@@ -92,7 +92,7 @@ func TestLint(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			findings, err := Lint(t.Context(), Dir(writeModel(t, t.TempDir(), tt.changes)), Options{})
+			findings, err := Lint(t.Context(), Dir(writeModel(t, t.TempDir(), tt.changes), nil), Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,12 +121,12 @@ func TestLintSymlinks(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(dir, "extra.json")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Build(t.Context(), Dir(dir), Options{})
+	_, err := Build(t.Context(), Dir(dir, nil), Options{})
 	var lint *LintError
 	if !errors.As(err, &lint) || lint.Findings[0].Rule != RuleSymlink || !errors.Is(err, bundle.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := Build(t.Context(), Dir(dir), Options{Allow: []string{RuleSymlink}}); err == nil || !strings.Contains(err.Error(), "cannot be allowed") {
+	if _, err := Build(t.Context(), Dir(dir, nil), Options{Allow: []string{RuleSymlink}}); err == nil || !strings.Contains(err.Error(), "cannot be allowed") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -38,7 +38,7 @@ func newModel(t *testing.T, config string) *model.Artifact {
 			t.Fatal(err)
 		}
 	}
-	a, err := model.Build(t.Context(), model.Dir(dir), model.Options{Allow: []string{model.RuleModelFile}})
+	a, err := model.Build(t.Context(), model.Dir(dir, nil), model.Options{Allow: []string{model.RuleModelFile}})
 	if err != nil {
 		t.Fatal(err)
 	}

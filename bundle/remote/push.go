@@ -48,23 +48,28 @@ func (r *Repository) Push(ctx context.Context, desc bundle.Descriptor, open bund
 	if bundle.IsManifest(desc.MediaType) {
 		return r.pushManifest(ctx, desc, open)
 	}
+	return r.fail(ctx, what, r.untilSent(ctx, bundle.Event{What: bundle.Label(desc), Digest: desc.Digest.String(), Size: desc.Size}, func(attempt int) (bool, error) {
+		if attempt > 1 {
+			if ok, err := r.Exists(ctx, desc); err == nil && ok {
+				return false, nil
+			}
+		}
+		return r.pushBlob(ctx, desc, open)
+	}))
+}
+
+// untilSent makes uploads until one works, or its error says that no other
+// would. e is the blob's event.
+func (r *Repository) untilSent(ctx context.Context, e bundle.Event, upload func(attempt int) (again bool, err error)) error {
 	for attempt := 1; ; attempt++ {
-		again, err := r.pushBlob(ctx, desc, open)
-		if err == nil {
-			return nil
+		again, err := upload(attempt)
+		if err == nil || !again || attempt == pushTries || ctx.Err() != nil {
+			return err
 		}
-		if !again || attempt == pushTries || ctx.Err() != nil {
-			return r.fail(ctx, what, err)
-		}
-		r.opts.Events.Emit(bundle.Event{
-			Kind: bundle.EventRetry, What: bundle.Label(desc), Digest: desc.Digest.String(), Size: desc.Size,
-			Attempt: attempt + 1, Reason: httpstream.RootCause(err).Error(),
-		})
+		e.Kind, e.Attempt, e.Reason = bundle.EventRetry, attempt+1, httpstream.RootCause(err).Error()
+		r.opts.Events.Emit(e)
 		if err := r.opts.Wait(ctx, httpstream.Backoff(attempt)); err != nil {
-			return r.fail(ctx, what, err)
-		}
-		if ok, err := r.Exists(ctx, desc); err == nil && ok {
-			return nil
+			return err
 		}
 	}
 }
@@ -93,6 +98,17 @@ func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open 
 	if err != nil {
 		return false, err
 	}
+	if known, ok := rc.(bundle.KnownFile); ok {
+		if f, moved := known.KnownFile(); f != nil {
+			again, err := r.pushFile(ctx, desc, f, moved)
+			if err == nil || again {
+				return again, err
+			}
+			if rc, err = open(ctx); err != nil { // it may have been changed, which reading it will tell
+				return false, err
+			}
+		}
+	}
 	ctx, dog := httpstream.Watch(ctx, pushStallTimeout)
 	defer dog.Stop()
 	body := &upload{r: bundle.NewVerifier(rc, desc), c: rc, left: desc.Size, dog: dog}
@@ -105,17 +121,22 @@ func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open 
 		return false, closeErr
 	}
 	err = dog.Explain(err)
+	return passing(err), err
+}
+
+// passing reports whether an upload that failed may work next time.
+func passing(err error) bool {
 	if answer, ok := errors.AsType[*errcode.ErrorResponse](err); ok {
 		switch answer.StatusCode {
 		case http.StatusNotFound, http.StatusTooManyRequests: // not found is the upload session
-			return true, err
+			return true
 		}
-		return answer.StatusCode >= http.StatusInternalServerError, err
+		return answer.StatusCode >= http.StatusInternalServerError
 	}
-	return httpstream.IsUnreachable(err), err
+	return httpstream.IsUnreachable(err)
 }
 
-// upload is the body of a PUT: verified, watched, and closed only once nobody
+// upload is the body of a PUT or PATCH: verified, watched, and closed only once nobody
 // reads. net/http may still be reading when it has returned the answer.
 type upload struct {
 	mu     sync.Mutex

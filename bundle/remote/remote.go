@@ -7,7 +7,8 @@
 // # How it works
 //
 // oras-go does authentication, uploads, tags and referrers; manifests and
-// blobs are read by our own requests through its authenticating client.
+// blobs are read by our own requests through its authenticating client. A blob
+// whose digest is not known is sent by our own requests too ([Repository.Ingest]).
 // Requests without a body that can be lost are repeated with jittered
 // back-off, Retry-After honoured. A blob is one stream that mends itself: cut
 // or stalled, it asks for the rest by Range. Blobs travel over HTTP/1.1,
@@ -21,7 +22,9 @@
 // asked only if the registry lies there too ([RealmError]). At most five redirects are followed, none from
 // https to http. Manifests are verified before they are returned; blobs are
 // not, because their readers verify them ([bundle.NewVerifier]); what is
-// pushed is verified before its last byte leaves. Errors name the host and
+// pushed is verified before its last byte leaves, but for a file that was hashed
+// before and has not changed ([bundle.KnownFile]), which the registry verifies
+// against the digest that it is told. Errors name the host and
 // wrap the sentinels of package bundle; a cancelled context stays its own
 // error.
 package remote
@@ -34,6 +37,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"oras.land/oras-go/v2/registry"
@@ -54,6 +58,7 @@ const (
 	pushStallTimeout = 10 * time.Minute // a registry may hash for long before it answers
 	maxReferrerPages = 16
 	maxReferrers     = 4096
+	maxTags          = 1000
 )
 
 // Options says how to reach a registry. The zero value is useful.
@@ -82,11 +87,14 @@ type Repository struct {
 	name  string                 // registry/repository, for messages
 	api   *orasremote.Repository // manifests, tags, referrers
 	blobs *orasremote.Repository // blobs, over HTTP/1.1
+
+	digestFirst atomic.Bool // it refused an upload whose digest was not known at the start
 }
 
 var (
-	_ bundle.Source = (*Repository)(nil)
-	_ bundle.Target = (*Repository)(nil)
+	_ bundle.Source   = (*Repository)(nil)
+	_ bundle.Target   = (*Repository)(nil)
+	_ bundle.Ingester = (*Repository)(nil)
 )
 
 // Open prepares a repository; nothing is sent yet. Errors: [bundle.ErrInvalid]

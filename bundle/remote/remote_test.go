@@ -110,6 +110,13 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("exists %s: %v, %v", d.Digest, ok, err)
 		}
 	}
+	if tags, err := r.Tags(t.Context()); err != nil || len(tags) != 1 || tags[0] != "v1" {
+		t.Errorf("tags %v, %v", tags, err)
+	}
+	none, _ := open(t, regtest.New(t), remote.Options{})
+	if tags, err := none.Tags(t.Context()); !errors.Is(err, bundle.ErrNotFound) {
+		t.Errorf("tags of nothing: %v, %v", tags, err)
+	}
 	gone := bundle.DescriptorOf(bundle.MediaTypeConfig, []byte("gone"))
 	if ok, err := r.Exists(t.Context(), gone); err != nil || ok {
 		t.Errorf("exists: %v, %v", ok, err)

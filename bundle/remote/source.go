@@ -102,6 +102,25 @@ func (r *Repository) Referrers(ctx context.Context, desc bundle.Descriptor) ([]b
 	return all, r.fail(ctx, "referrers of "+desc.Digest.String(), err)
 }
 
+// Tags lists the repository's tags in the order of the registry, which sorts
+// them: at most about [maxTags]. Errors: [bundle.ErrNotFound] if there is no such
+// repository, [bundle.ErrUnauthorized], [bundle.ErrUnreachable].
+func (r *Repository) Tags(ctx context.Context) ([]string, error) {
+	var all []string
+	err := r.api.Tags(ctx, "", func(page []string) error {
+		if all = append(all, page...); len(all) >= maxTags {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return all, r.fail(ctx, "tags", err)
+}
+
+var errEnough = errors.New("enough")
+
 // get sends one GET below the repository and returns the watched body of a
 // 200 or 206; any other answer is an error.
 func (r *Repository) get(ctx context.Context, via *orasremote.Repository, path string, header http.Header) (*httpstream.Body, error) {
@@ -111,19 +130,18 @@ func (r *Repository) get(ctx context.Context, via *orasremote.Repository, path s
 		return nil, err
 	}
 	if code := body.Response.StatusCode; code != http.StatusOK && code != http.StatusPartialContent {
-		return nil, refusal(body)
+		defer body.Drop()
+		return nil, refusal(body.Response, body)
 	}
 	return body, nil
 }
 
-// refusal reads a registry's explanation and closes the answer.
-func refusal(answer *httpstream.Body) error {
-	defer answer.Drop()
-	resp := answer.Response
+// refusal reads a registry's explanation in the body of an answer.
+func refusal(resp *http.Response, explanation io.Reader) error {
 	var body struct {
 		Errors errcode.Errors `json:"errors"`
 	}
-	data, err := io.ReadAll(io.LimitReader(answer, maxErrorBody))
+	data, err := io.ReadAll(io.LimitReader(explanation, maxErrorBody))
 	if err == nil {
 		_ = json.Unmarshal(data, &body) // gateways answer in HTML; the status says enough
 	}

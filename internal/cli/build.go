@@ -88,7 +88,8 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 	if err != nil {
 		return err
 	}
-	out, moved, err := a.transfer(ctx, art, art.Root(), dest)
+	moved := a.tally()
+	out, err := a.transfer(ctx, art, art.Root(), dest, moved)
 	if err != nil {
 		return err
 	}

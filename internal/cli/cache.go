@@ -19,6 +19,7 @@ import (
 	"github.com/metalpack/metalpack/builder/inputs"
 	"github.com/metalpack/metalpack/internal/cachedir"
 	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/filestamp"
 	"github.com/metalpack/metalpack/internal/ui"
 )
 
@@ -33,7 +34,8 @@ func (a *app) newCacheInfoCmd() *cobra.Command {
 		Use:   "info",
 		Short: "what lies in the cache, and how much of it",
 		Long: "Tell what lies in the cache: inputs (wheels, interpreter archives), layers that were\n" +
-			"built, interpreters that were expanded, partial files and a private uv. The date is\n" +
+			"built, interpreters that were expanded, partial files, a private uv, and the digests\n" +
+			"of model files, which are not hashed again while they stay as they are. The date is\n" +
 			"that of the last use of what was not used for longest.",
 		Example: "  metalpack cache info\n  metalpack cache info --json",
 		Args:    exactArgs(),
@@ -51,8 +53,8 @@ func (a *app) newCachePruneCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "remove from the cache what was not used for a while",
-		Long: "Remove partial files, and inputs, layers and interpreters that were not used for 30\n" +
-			"days. Builds and fetches that run are waited for, and wait meanwhile. Nothing that is\n" +
+		Long: "Remove partial files, and inputs, layers, interpreters and digests that were not used\n" +
+			"for 30 days. Builds and fetches that run are waited for, and wait meanwhile. Nothing that is\n" +
 			"removed is lost: it is fetched or built again when it is needed.",
 		Example: "  metalpack cache prune --dry-run\n  metalpack cache prune --older-than 7d\n  metalpack cache prune --all",
 		Args:    exactArgs(),
@@ -66,7 +68,10 @@ func (a *app) newCachePruneCmd() *cobra.Command {
 	return cmd
 }
 
-const kindUV = "uv"
+const (
+	kindUV    = "uv"
+	digestDir = "digests" // below the cache directory
+)
 
 // cacheRow is one kind of what lies in the cache.
 type cacheRow struct {
@@ -86,7 +91,7 @@ func (a *app) cacheItems() (items []cachedir.Item, rows []cacheRow, err error) {
 		return nil, nil, err
 	}
 	base := filepath.Dir(cache.Dir())
-	build, uv := filepath.Join(base, "build"), filepath.Join(base, "uv")
+	build, uv, digests := filepath.Join(base, "build"), filepath.Join(base, "uv"), filepath.Join(base, digestDir)
 	rows = []cacheRow{
 		{Kind: inputs.KindInput, Path: cache.Dir()},
 		{Kind: builder.KindLayer, Path: filepath.Join(build, "layers")},
@@ -94,6 +99,7 @@ func (a *app) cacheItems() (items []cachedir.Item, rows []cacheRow, err error) {
 		{Kind: builder.KindPlan, Path: filepath.Join(build, "plans")},
 		{Kind: inputs.KindPartial, Path: base},
 		{Kind: kindUV, Path: uv},
+		{Kind: filestamp.KindDigest, Path: digests},
 	}
 	items, err = cache.Items()
 	if err != nil {
@@ -103,6 +109,11 @@ func (a *app) cacheItems() (items []cachedir.Item, rows []cacheRow, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	known, err := filestamp.Items(digests)
+	if err != nil {
+		return nil, nil, err
+	}
+	items = append(items, known...)
 	own, ok, err := cachedir.NewItem(kindUV, filepath.Join(uv, "install"))
 	if ok {
 		built = append(built, own)

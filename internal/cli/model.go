@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/bundle/remote"
 	"github.com/metalpack/metalpack/internal/edge"
 )
 
@@ -91,7 +93,12 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 		return err
 	}
 	defer func() { err = errors.Join(err, closeOrigin()) }()
-	art, err := model.Build(ctx, origin, model.Options{Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events()})
+	moved := a.tally()
+	into, err := a.into(dest, moved)
+	if err != nil {
+		return err
+	}
+	art, err := model.Build(ctx, origin, model.Options{Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events(), Into: into})
 	if err != nil {
 		return err
 	}
@@ -101,16 +108,30 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 		if err != nil {
 			return err
 		}
-		w, err := a.move(ctx, one, one.Root(), beside(dest, len(all) > 0))
+		w, err := a.move(ctx, one, one.Root(), beside(dest, len(all) > 0), moved)
 		if err != nil {
 			return err
 		}
 		all = append(all, w)
+		moved = a.tally()
 	}
 	if len(all) == 1 {
 		return a.result(all[0], all[0].Reference+"\n")
 	}
 	return a.result(all, join(all))
+}
+
+// into is where files can go while they are hashed: a registry, and no other
+// place.
+func (a *app) into(dest bundle.Reference, moved *tally) (*model.Into, error) {
+	if dest.Transport != bundle.TransportDocker {
+		return nil, nil //nolint:nilnil // nowhere is a place here, not a failure
+	}
+	place, err := remote.Open(dest, a.remote())
+	if err != nil {
+		return nil, err
+	}
+	return &model.Into{Place: place, Tag: cmp.Or(dest.Name(), "latest"), Events: moved.event}, nil
 }
 
 // beside is where the second format goes.

@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/hub"
 	"github.com/metalpack/metalpack/bundle/model"
 	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/filestamp"
 )
 
 // isHub reports whether a word names a model on the Hugging Face hub. One that
@@ -36,9 +38,18 @@ func (a *app) modelOrigin(ctx context.Context, word string) (_ model.Origin, clo
 	case err == nil:
 		return snapshot.Origin(a.events()), snapshot.Close, nil
 	case errors.Is(err, hub.ErrNoSnapshot), errors.Is(err, bundle.ErrNotFound) && !exists(word):
-		return model.Dir(word), none, nil
+		return model.Dir(word, a.digests()), none, nil
 	}
 	return nil, nil, err
+}
+
+// digests remembers what model files hash to; nil where there is no cache.
+func (a *app) digests() model.Memo {
+	dir, err := a.cache(digestDir)
+	if err != nil {
+		return nil
+	}
+	return filestamp.NewMemo(dir, time.Now())
 }
 
 func exists(path string) bool {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -19,7 +20,7 @@ import (
 // deliver copies an artifact to dest, tags it there, and prints what was
 // written: the last step of model build and push.
 func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) error {
-	out, err := a.move(ctx, src, root, dest)
+	out, err := a.move(ctx, src, root, dest, a.tally())
 	if err != nil {
 		return err
 	}
@@ -28,8 +29,8 @@ func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descri
 
 // move is transfer for a verb that says no more about it than how many bytes
 // moved.
-func (a *app) move(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) (written, error) {
-	out, moved, err := a.transfer(ctx, src, root, dest)
+func (a *app) move(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference, moved *tally) (written, error) {
+	out, err := a.transfer(ctx, src, root, dest, moved)
 	if err == nil {
 		a.note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
 	}
@@ -37,10 +38,10 @@ func (a *app) move(ctx context.Context, src bundle.Source, root bundle.Descripto
 }
 
 // transfer copies an artifact to dest and tags it there.
-func (a *app) transfer(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) (out written, moved *tally, err error) {
+func (a *app) transfer(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference, moved *tally) (out written, err error) {
 	dst, commit, abort, err := transports.OpenTarget(ctx, dest, a.remote())
 	if err != nil {
-		return out, nil, err
+		return out, err
 	}
 	committed := false
 	defer func() {
@@ -49,24 +50,23 @@ func (a *app) transfer(ctx context.Context, src bundle.Source, root bundle.Descr
 		}
 	}()
 	a.expect(ctx, src, root)
-	moved = &tally{next: a.events()}
 	if err := bundle.Copy(ctx, src, dst, root, bundle.CopyOptions{Events: moved.event}); err != nil {
-		return out, nil, err
+		return out, err
 	}
 	if name := dest.Name(); dest.Digest == "" {
 		if name == "" {
 			name = "latest"
 		}
 		if err := dst.Tag(ctx, root, name); err != nil {
-			return out, nil, err
+			return out, err
 		}
 	}
 	if err := commit(ctx); err != nil {
-		return out, nil, err
+		return out, err
 	}
 	committed = true
 	dest.Digest = root.Digest
-	return written{Reference: dest.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, moved, nil
+	return written{Reference: dest.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, nil
 }
 
 // expect lets a terminal tell how much of a copy is left. Whatever cannot be read
@@ -101,14 +101,23 @@ type tally struct {
 	next          bundle.EventFunc
 	done, skipped atomic.Int64 // bytes
 	made, found   atomic.Int64 // items
+	sent          sync.Map     // digests of what was moved: a copy that finds it says nothing new
 }
+
+func (a *app) tally() *tally { return &tally{next: a.events()} }
 
 func (t *tally) event(e bundle.Event) {
 	switch e.Kind {
 	case bundle.EventDone:
 		t.done.Add(e.Size)
 		t.made.Add(1)
+		if e.Digest != "" {
+			t.sent.Store(e.Digest, true)
+		}
 	case bundle.EventSkipped:
+		if _, ours := t.sent.Load(e.Digest); ours {
+			return
+		}
 		t.skipped.Add(e.Size)
 		t.found.Add(1)
 	default:

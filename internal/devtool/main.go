@@ -7,8 +7,11 @@
 //	go run ./internal/devtool interpreter -platform linux/amd64 -o FILE
 //	go run ./internal/devtool tinymodel -o DIR
 //	go run ./internal/devtool standin -o DIR
+//	go run ./internal/devtool hub -model DIR -name ORG/NAME [-rate BYTES]
 //
-// It prints what it wrote and promises the same bytes on every host.
+// It prints what it wrote and promises the same bytes on every host. hub serves
+// a directory as a Hugging Face hub until it is interrupted, with a storage that
+// sends so many bytes a second, and prints what HF_ENDPOINT has to be.
 package main
 
 import (
@@ -20,6 +23,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	goruntime "runtime"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 
@@ -29,7 +33,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
 	stop()
 	if err != nil {
@@ -38,7 +42,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: devtool interpreter [-platform OS/ARCH] -o FILE | devtool tinymodel -o DIR | devtool standin -o DIR")
+var errUsage = errors.New("usage: devtool interpreter [-platform OS/ARCH] -o FILE | devtool tinymodel -o DIR | devtool standin -o DIR | devtool hub -model DIR -name ORG/NAME [-rate BYTES]")
 
 // run dispatches on the first word.
 func run(ctx context.Context, args []string) error {
@@ -48,13 +52,18 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	output := flags.String("o", "", "where to write")
 	platform := flags.String("platform", goruntime.GOOS+"/"+goruntime.GOARCH, "os/arch of the interpreter")
+	model := flags.String("model", "", "directory of the model to serve")
+	name := flags.String("name", "", "its name on the hub")
+	rate := flags.Int64("rate", 0, "bytes a second; 0 = no limit")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
-	if *output == "" || flags.NArg() != 0 {
+	if (*output == "") == (*model == "") || (*model == "") != (args[0] != "hub") || flags.NArg() != 0 {
 		return errUsage
 	}
 	switch args[0] {
+	case "hub":
+		return serveHub(ctx, *name, *model, *rate)
 	case "interpreter":
 		return interpreter(ctx, *platform, *output)
 	case "tinymodel":

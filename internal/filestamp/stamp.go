@@ -3,7 +3,9 @@
 
 // Package filestamp owns the stamp by which a file is known to be as it was: as
 // long as all of it stays the same, what was hashed once need not be hashed
-// again. A writer can set mtime back, but not ctime.
+// again. A writer can set mtime back, but not ctime. Who owns the file keeps
+// the stamp beside it; of other people's files a [Memo] remembers what they hash
+// to.
 package filestamp
 
 import (

@@ -55,7 +55,7 @@ func Handler(ctx context.Context, dir string) (h http.Handler, err error) {
 	config.Log.AccessLog.Disabled = true
 	config.HTTP.Secret = rand.Text()
 	config.Catalog.MaxEntries = 1000
-	return handlers.NewApp(ctx, config), nil
+	return readAhead(handlers.NewApp(ctx, config)), nil
 }
 
 // quiet drops the log lines that only repeat an answer to a client.

@@ -19,20 +19,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
-	"time"
+
+	"github.com/metalpack/metalpack/interop/internal/timing"
 )
 
 func main() {
@@ -60,7 +57,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
-	results := map[string][]sample{}
+	results := timing.Results{}
 	defer func() {
 		if len(results[caseChanged]) > 0 && len(results[casePeer]) > 0 { // also of rounds that an interrupt cut short
 			table(levels, results)
@@ -82,13 +79,6 @@ func run(ctx context.Context) (err error) {
 	return nil
 }
 
-// sample is what one run cost.
-type sample struct {
-	wall, cpu time.Duration // cpu: user and system time of all processes
-	rss       int64         // kilobytes, of the largest process
-	bytes     int64         // of the artifact
-}
-
 // names of what is measured beside the levels.
 const (
 	casePeer      = "uv, tar, gzip -6"
@@ -98,7 +88,7 @@ const (
 
 // ours builds with an empty layer cache and, after the first level, again with
 // a full one.
-func (s *stage) ours(ctx context.Context, level string, again bool, results map[string][]sample) (err error) {
+func (s *stage) ours(ctx context.Context, level string, again bool, results timing.Results) (err error) {
 	dir, err := os.MkdirTemp(s.dir, "ours-")
 	if err != nil {
 		return err
@@ -109,13 +99,13 @@ func (s *stage) ours(ctx context.Context, level string, again bool, results map[
 	}
 	build := func(name, recipe string) error {
 		out := filepath.Join(dir, "out")
-		took, err := measure(ctx, filepath.Join(dir, "result"), exec.CommandContext(ctx, s.program, "build", recipe, "--offline", "--progress", "quiet",
+		took, err := timing.Measure(ctx, filepath.Join(dir, "result"), exec.CommandContext(ctx, s.program, "build", recipe, "--offline", "--progress", "quiet",
 			"--find-links", s.standins, "--cache", filepath.Join(dir, "cache"), "-o", "oci:"+out+":bench"))
 		if err != nil {
 			return err
 		}
-		took.bytes, err = size(out)
-		note(results, name, took)
+		took.Bytes, err = size(out)
+		results.Note(name, took)
 		return err
 	}
 	if err := build(level, s.recipes[level]); err != nil || !again {
@@ -128,7 +118,7 @@ func (s *stage) ours(ctx context.Context, level string, again bool, results map[
 }
 
 // peer installs the wheels and packs the tree.
-func (s *stage) peer(ctx context.Context, results map[string][]sample) (err error) {
+func (s *stage) peer(ctx context.Context, results timing.Results) (err error) {
 	dir, err := os.MkdirTemp(s.dir, "peer-")
 	if err != nil {
 		return err
@@ -138,12 +128,12 @@ func (s *stage) peer(ctx context.Context, results map[string][]sample) (err erro
 		"--only-binary", ":all:", "--python-platform", "aarch64-apple-darwin", "--python-version", "3.12",
 		"--cache-dir", filepath.Join(dir, "uv"), "--target", filepath.Join(dir, "T"), "-r", s.requirements)
 	install.Env = append(os.Environ(), "MACOSX_DEPLOYMENT_TARGET=15.0", "UV_PYTHON_DOWNLOADS=never")
-	took, err := measure(ctx, filepath.Join(dir, "log"), install)
+	took, err := timing.Measure(ctx, filepath.Join(dir, "log"), install)
 	if err != nil {
 		return err
 	}
 	packed := filepath.Join(dir, "T.tar.gz")
-	pack, err := measure(ctx, packed, exec.CommandContext(ctx, "tar", "-C", dir, "-cf", "-", "T"), exec.CommandContext(ctx, "gzip", "-6"))
+	pack, err := timing.Measure(ctx, packed, exec.CommandContext(ctx, "tar", "-C", dir, "-cf", "-", "T"), exec.CommandContext(ctx, "gzip", "-6"))
 	if err != nil {
 		return err
 	}
@@ -151,91 +141,20 @@ func (s *stage) peer(ctx context.Context, results map[string][]sample) (err erro
 	if err != nil {
 		return err
 	}
-	note(results, casePeer, sample{wall: took.wall + pack.wall, cpu: took.cpu + pack.cpu, rss: max(took.rss, pack.rss), bytes: info.Size()})
+	results.Note(casePeer, timing.Sample{Wall: took.Wall + pack.Wall, CPU: took.CPU + pack.CPU, RSS: max(took.RSS, pack.RSS), Bytes: info.Size()})
 	return nil
 }
 
-// note adds a sample and shows it: a round takes minutes.
-func note(results map[string][]sample, name string, s sample) {
-	results[name] = append(results[name], s)
-	fmt.Fprintf(os.Stderr, "  %s: %.2f s, %.2f s of processor time, %.0f MB peak, %.1f MB\n", name, s.wall.Seconds(), s.cpu.Seconds(), float64(s.rss)/1000, float64(s.bytes)/1e6)
-}
-
-// measure runs commands as a pipe, whose end goes to the file output.
-func measure(ctx context.Context, output string, pipe ...*exec.Cmd) (took sample, err error) {
-	out, err := os.Create(output)
-	if err != nil {
-		return took, err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	var said bytes.Buffer
-	var before *exec.Cmd
-	for _, cmd := range pipe {
-		if before != nil {
-			if cmd.Stdin, err = before.StdoutPipe(); err != nil {
-				return took, err
-			}
-		}
-		before = cmd
-	}
-	before.Stdout = out
-	pipe[0].Stderr = &said
-	start := time.Now()
-	for _, cmd := range pipe {
-		if err := cmd.Start(); err != nil {
-			return took, err
-		}
-	}
-	for _, cmd := range slices.Backward(pipe) { // Wait closes the pipe that the next one reads
-		if err := cmd.Wait(); err != nil {
-			return took, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), errors.Join(err, context.Cause(ctx)), said.String())
-		}
-		took.cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			took.rss = max(took.rss, usage.Maxrss)
-		}
-	}
-	took.wall = time.Since(start)
-	return took, nil
-}
-
 // table prints the medians in Markdown.
-func table(levels []string, results map[string][]sample) {
+func table(levels []string, results timing.Results) {
 	peer := results[casePeer]
 	fmt.Println("| case | wall s | cpu s | times as fast, wall | cpu | peak MB | MB written | of the peer's |")
 	fmt.Println("|---|---|---|---|---|---|---|---|")
 	for _, name := range append([]string{casePeer}, append(levels, caseUnchanged, caseChanged)...) {
 		all := results[name]
-		wall, cpu := ratios(peer, all, func(s sample) float64 { return s.wall.Seconds() }), ratios(peer, all, func(s sample) float64 { return s.cpu.Seconds() })
+		wall, cpu := timing.Ratios(peer, all, timing.Seconds), timing.Ratios(peer, all, timing.Processor)
 		fmt.Printf("| %s | %.2f | %.2f | %.1f | %.1f | %.0f | %.0f | %.3f |\n", name,
-			median(all, func(s sample) float64 { return s.wall.Seconds() }), median(all, func(s sample) float64 { return s.cpu.Seconds() }), wall, cpu,
-			median(all, func(s sample) float64 { return float64(s.rss) / 1000 }), median(all, func(s sample) float64 { return float64(s.bytes) / 1e6 }),
-			1/ratios(peer, all, func(s sample) float64 { return float64(s.bytes) }))
+			timing.Median(all, timing.Seconds), timing.Median(all, timing.Processor), wall, cpu, timing.Median(all, timing.Megabytes),
+			timing.Median(all, func(s timing.Sample) float64 { return float64(s.Bytes) / 1e6 }), 1/timing.Ratios(peer, all, func(s timing.Sample) float64 { return float64(s.Bytes) }))
 	}
-}
-
-// ratios is the median over the rounds of peer to ours.
-func ratios(peer, ours []sample, of func(sample) float64) float64 {
-	all := make([]float64, 0, len(ours))
-	for i := range min(len(peer), len(ours)) {
-		all = append(all, of(peer[i])/of(ours[i]))
-	}
-	return middle(all)
-}
-
-func median(all []sample, of func(sample) float64) float64 {
-	values := make([]float64, len(all))
-	for i := range all {
-		values[i] = of(all[i])
-	}
-	return middle(values)
-}
-
-func middle(values []float64) float64 {
-	slices.Sort(values)
-	n := len(values)
-	if n == 0 {
-		return math.NaN()
-	}
-	return (values[(n-1)/2] + values[n/2]) / 2
 }
