@@ -113,8 +113,8 @@ func (e *LintError) Error() string {
 // Unwrap returns [bundle.ErrInvalid].
 func (e *LintError) Unwrap() error { return bundle.ErrInvalid }
 
-// allowable lists the rules that Options.Allow may name.
-func allowable() []string {
+// Allowable lists the rules that Options.Allow may name.
+func Allowable() []string {
 	return []string{
 		RuleTokenizer, RuleChatTemplate, RuleTemplates, RuleCode, RuleModelFile, RuleAutoMap, RulePickle,
 		RuleFileType, RuleEqualFiles, RuleShards, RuleTotal, RuleNested, RuleSize, RuleDType, RuleQuantization, RuleForm,
@@ -125,8 +125,8 @@ func allowable() []string {
 // nothing without a word.
 func checkAllow(allow []string) error {
 	for _, rule := range allow {
-		if !slices.Contains(allowable(), rule) {
-			return invalid("lint rule %q cannot be allowed; those that can: %s", rule, strings.Join(allowable(), ", "))
+		if !slices.Contains(Allowable(), rule) {
+			return invalid("lint rule %q cannot be allowed; those that can: %s", rule, strings.Join(Allowable(), ", "))
 		}
 	}
 	return nil
