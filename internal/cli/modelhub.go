@@ -53,13 +53,13 @@ func (a *app) modelOrigin(ctx context.Context, word string) (_ model.Origin, clo
 
 // artifactOrigin is a model that was built before.
 func (a *app) artifactOrigin(ctx context.Context, word string) (model.Origin, func() error, error) {
-	src, root, _, closeSource, err := a.openModel(ctx, word)
+	src, root, ref, closeSource, err := a.openModel(ctx, word)
 	if err != nil {
 		return nil, nil, err
 	}
 	m, _, err := model.Read(ctx, src, root)
 	if err != nil {
-		return nil, nil, errors.Join(err, closeSource())
+		return nil, nil, errors.Join(fmt.Errorf("model %s: %w", ref, err), closeSource())
 	}
 	return model.Stored(src, m), closeSource, nil
 }

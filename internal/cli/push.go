@@ -86,6 +86,7 @@ func (a *app) runPull(ctx context.Context, word string, o pullOptions) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
+	to.Name = ref.String()
 	if err := model.Pull(ctx, src, root, o.dir, to); err != nil {
 		return err
 	}
