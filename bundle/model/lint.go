@@ -153,6 +153,10 @@ func (s *scan) lintFiles() {
 	}
 }
 
+// MaxTokenizer is the cap on tokenizer.json and its like, in bytes: several times
+// what a vocabulary of 250,000 words with its merges takes.
+const MaxTokenizer = 100_000_000
+
 // largeLayer is the size over which a public registry was seen to refuse a
 // layer.
 const largeLayer = 10_000_000_000
@@ -169,6 +173,9 @@ func (s *scan) lintFile(f *file) {
 		s.find(RuleFileType, SeverityError, f.path, "not a kind of file that belongs to an MLX safetensors model", exclude)
 	case f.kind == KindWeight && strings.Contains(f.path, "/"):
 		s.find(RuleNested, SeverityWarning, f.path, "weights below the directory of config.json are not loaded", exclude+", or move the file up")
+	}
+	if f.kind == KindConfig && f.size > MaxTokenizer {
+		s.find(RuleTokenizer, SeverityError, f.path, fmt.Sprintf("%d bytes, more than %d; no engine should have to parse that", f.size, MaxTokenizer), "put a sound file there")
 	}
 	if f.size > largeLayer {
 		s.find(RuleSize, SeverityWarning, f.path, fmt.Sprintf("%d bytes; some registries refuse layers over 10 GB", f.size), "split the weights into more shards")

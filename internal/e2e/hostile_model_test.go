@@ -46,9 +46,9 @@ func hostileWeights() map[string][]byte {
 		"past the end":  declares(1000, "{}"),
 		"space before":  header(" {}", 0),
 		"largest":       header("{}"+strings.Repeat(" ", 99_999_990), 0),
-		"one name":      header(`{"`+strings.Repeat("x", 99_000_000)+`":0}`, 0),
-		"many tensors":  header("{"+manyTensors(1<<17)+"}", 0),
-		"one too many":  header("{"+manyTensors(1<<17+1)+"}", 0),
+		"long string":   header(`{"`+strings.Repeat("x", 5<<20)+`":0}`, 0),
+		"cut text":      header(`{"a":`, 0),
+		"many tensors":  header("{"+manyTensors(1<<17+1)+"}", 0),
 		"overlap":       header("{"+tensor("a", "2", 0, 2)+","+tensor("b", "2", 1, 3)+"}", 3),
 		"gap":           header("{"+tensor("a", "1", 1, 2)+"}", 2),
 		"cut data":      header("{"+tensor("a", "4", 0, 4)+"}", 3),
@@ -174,25 +174,31 @@ func cmdManifest(ts *testscript.TestScript, _ bool, args []string) {
 	if !ok {
 		ts.Fatalf("no hostile manifest %q", args[2])
 	}
-	good, dir := ts.MkAbs(args[0]), ts.MkAbs(args[1])
+	rewrite(ts, args[0], args[1], func(_, text string) string { return change(text) })
+}
+
+// rewrite copies a layout with one artifact, and changes the manifest.
+func rewrite(ts *testscript.TestScript, from, to string, change func(dir, manifest string) string) {
+	dir := ts.MkAbs(to)
 	ts.Check(os.RemoveAll(dir))
-	ts.Check(os.CopyFS(dir, os.DirFS(good)))
+	ts.Check(os.CopyFS(dir, os.DirFS(ts.MkAbs(from))))
 	var index struct {
 		Manifests []bundle.Descriptor `json:"manifests"`
 	}
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile(filepath.Join(dir, "index.json"))), &index))
+	list := filepath.Join(dir, "index.json")
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(list)), &index))
 	old := index.Manifests[0]
 	blobs := filepath.Join(dir, "blobs", "sha256")
-	data := []byte(change(ts.ReadFile(filepath.Join(blobs, old.Digest.Encoded()))))
-	id := digest.FromBytes(data)
-	ts.Check(os.WriteFile(filepath.Join(blobs, id.Encoded()), data, 0o644))
-	text := strings.ReplaceAll(ts.ReadFile(filepath.Join(dir, "index.json")), old.Digest.String(), id.String())
+	data := change(dir, ts.ReadFile(filepath.Join(blobs, old.Digest.Encoded())))
+	id := digest.FromString(data)
+	ts.Check(os.WriteFile(filepath.Join(blobs, id.Encoded()), []byte(data), 0o644))
+	text := strings.Replace(ts.ReadFile(list), old.Digest.String(), id.String(), 1)
 	text = strings.Replace(text, fmt.Sprintf(`"size":%d`, old.Size), fmt.Sprintf(`"size":%d`, len(data)), 1)
-	if strings.Contains(string(data), `"manifests"`) {
+	if strings.Contains(data, `"manifests"`) {
 		text = strings.Replace(text, old.MediaType, bundle.MediaTypeIndex, 1)
 	}
-	ts.Check(os.Chmod(filepath.Join(dir, "index.json"), 0o644))
-	ts.Check(os.WriteFile(filepath.Join(dir, "index.json"), []byte(text), 0o644))
+	ts.Check(os.Chmod(list, 0o644))
+	ts.Check(os.WriteFile(list, []byte(text), 0o644))
 }
 
 // cmdRefuses runs a program that must end in time, with an exit code of its
@@ -225,4 +231,31 @@ func cmdRefuses(ts *testscript.TestScript, neg bool, args []string) {
 	case !regexp.MustCompile(args[0]).Match(stderr.Bytes()):
 		ts.Fatalf("%s: no match for %s", line, args[0])
 	}
+}
+
+// cmdSwap writes the layout DIR as GOOD is but for other weights, whose digest
+// and size every manifest and config says.
+func cmdSwap(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: swap GOOD DIR FILE")
+	}
+	weights := []byte(ts.ReadFile(args[2]))
+	old := regexp.MustCompile(`"size":\d+,"digest":"(sha256:[0-9a-f]{64})","annotations":{"org\.cncf\.model\.filepath":"model\.safetensors"`)
+	var id digest.Digest
+	rewrite(ts, args[0], args[1], func(dir, text string) string {
+		was := digest.Digest(old.FindStringSubmatch(text)[1])
+		id = digest.FromBytes(weights)
+		ts.Check(os.WriteFile(filepath.Join(dir, "blobs", "sha256", id.Encoded()), weights, 0o644))
+		var m struct {
+			Config bundle.Descriptor `json:"config"`
+		}
+		ts.Check(json.Unmarshal([]byte(text), &m))
+		config := strings.ReplaceAll(ts.ReadFile(filepath.Join(dir, "blobs", "sha256", m.Config.Digest.Encoded())), was.String(), id.String())
+		other := digest.FromString(config)
+		ts.Check(os.WriteFile(filepath.Join(dir, "blobs", "sha256", other.Encoded()), []byte(config), 0o644))
+		text = old.ReplaceAllStringFunc(text, func(s string) string {
+			return regexp.MustCompile(`"size":\d+`).ReplaceAllString(s, fmt.Sprintf(`"size":%d`, len(weights)))
+		})
+		return strings.NewReplacer(was.String(), id.String(), m.Config.Digest.String(), other.String()).Replace(text)
+	})
 }

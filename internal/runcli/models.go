@@ -55,6 +55,15 @@ func modelName(m modelstore.Model) string {
 	return m.ID.String()
 }
 
+// shortID is how lists write the id of a model; an entry of a damaged list has
+// none.
+func shortID(m modelstore.Model) string {
+	if m.ID == "" {
+		return "-"
+	}
+	return m.ID.Encoded()[:12]
+}
+
 // store opens the shared model store.
 func (a *app) store() (*modelstore.Store, error) {
 	dir, err := modelstore.Dir(a.env.Getenv)
@@ -181,7 +190,7 @@ func (a *app) listVerb() verb {
 			for _, m := range models {
 				r := newModelRow(m)
 				rows = append(rows, r)
-				fmt.Fprintf(&text, "%s  %s  %s  %s  %s\n", r.Name, r.Parameters, r.Quantization, ui.Bytes(r.Size), m.ID.Encoded()[:12])
+				fmt.Fprintf(&text, "%s  %s  %s  %s  %s\n", r.Name, r.Parameters, r.Quantization, ui.Bytes(r.Size), shortID(m))
 				if r.Problem != "" {
 					fmt.Fprintf(&text, "  cannot be served: %s\n", r.Problem)
 				}
