@@ -25,6 +25,7 @@ func (s *stage) judgeDMR(t *testing.T) {
 	t.Run("pulls", func(t *testing.T) {
 		t.Parallel()
 		s.eachModel(t, func(t *testing.T, m published) {
+			t.Helper()
 			store := filepath.Join(t.TempDir(), "models")
 			c := openDMR(t, store)
 			if err := c.PullModel(t.Context(), m.ref, io.Discard); err != nil {
@@ -37,6 +38,7 @@ func (s *stage) judgeDMR(t *testing.T) {
 	t.Run("reads our store", func(t *testing.T) {
 		t.Parallel()
 		s.eachModel(t, func(t *testing.T, m published) {
+			t.Helper()
 			store := filepath.Join(t.TempDir(), "models")
 			s.metalrun(t, store, "pull", m.ref)
 			c := openDMR(t, store)
@@ -71,6 +73,7 @@ func (s *stage) pushedByDMR(t *testing.T, c *distribution.Client, m published) {
 // builtByDMR has DMR's builder pack the model's directory in the same format;
 // all our programs must read that.
 func (s *stage) builtByDMR(t *testing.T, m published) {
+	t.Helper()
 	format := map[string]builder.BuildFormat{"modelpack": builder.BuildFormatCNCF, "docker": builder.BuildFormatDocker}[m.format]
 	b, err := builder.FromDirectory(m.source, builder.WithOutputFormat(format))
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -50,7 +51,7 @@ func serveHub(t *testing.T, name, dir string) (endpoint string) {
 				return
 			}
 			w.Header().Set("X-Linked-Etag", `"`+id+`"`)
-			w.Header().Set("X-Linked-Size", fmt.Sprint(len(data)))
+			w.Header().Set("X-Linked-Size", strconv.Itoa(len(data)))
 			http.Redirect(w, r, "/storage/"+id, http.StatusFound)
 		})
 	}

@@ -15,6 +15,7 @@ import (
 func (s *stage) judgeModctl(t *testing.T) {
 	t.Parallel()
 	s.eachModel(t, func(t *testing.T, m published) {
+		t.Helper()
 		if m.format != "modelpack" {
 			t.Skip("modctl reads ModelPack alone")
 		}

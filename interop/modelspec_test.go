@@ -21,6 +21,7 @@ var both = []string{"inputTypes", "outputTypes", "knowledgeCutoff", "reasoning",
 func (s *stage) judgeModelSpec(t *testing.T) {
 	t.Parallel()
 	s.eachModel(t, func(t *testing.T, m published) {
+		t.Helper()
 		if m.format != "modelpack" {
 			t.Skip("the schema is for ModelPack")
 		}

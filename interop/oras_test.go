@@ -16,6 +16,7 @@ func (s *stage) judgeOras(t *testing.T) {
 	version, _, _ := strings.Cut(s.tool(t, "oras", "version"), "\n")
 	t.Log("oras", strings.Join(strings.Fields(version), " "))
 	s.eachModel(t, func(t *testing.T, m published) {
+		t.Helper()
 		dir := filepath.Join(t.TempDir(), "pulled")
 		s.tool(t, "oras", "pull", "--plain-http", "--output", dir, m.ref)
 		m.same(t, "oras pull", dir)
