@@ -21,8 +21,8 @@ func (s *stage) judgeCrane(t *testing.T) {
 		{"--remote", repository(s.envRef) + "@" + s.gzip},
 		{"--remote", s.envRef, "--fast"},
 	}
-	if s.modelRef != "" {
-		judged = append(judged, []string{"--remote", s.modelRef})
+	for _, m := range s.models {
+		judged = append(judged, []string{"--remote", m.ref})
 	}
 	for _, args := range judged {
 		out := s.tool(t, "crane", append([]string{"validate"}, args...)...)

@@ -4,49 +4,125 @@
 package interop
 
 import (
+	"encoding/json"
 	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/docker/model-runner/pkg/distribution/builder"
 	"github.com/docker/model-runner/pkg/distribution/distribution"
 	"github.com/docker/model-runner/pkg/distribution/registry"
 	"github.com/google/go-cmp/cmp"
 )
 
-// judgeDMR lets the library inside Docker Model Runner pull our model into a
-// store of its own, and read the store that metalrun pull wrote.
+// judgeDMR lets the library inside Docker Model Runner pull our models into a
+// store of its own, read the store that metalrun pull wrote, and push from it;
+// and has us read what it builds.
 func (s *stage) judgeDMR(t *testing.T) {
 	t.Parallel()
-	t.Run("pulls our model", func(t *testing.T) {
+	t.Run("pulls", func(t *testing.T) {
 		t.Parallel()
-		store := filepath.Join(t.TempDir(), "models")
-		c := openDMR(t, store)
-		if err := c.PullModel(t.Context(), s.modelRef, io.Discard); err != nil {
-			t.Fatal(err)
-		}
-		s.readByDMR(t, c)
-		s.listed(t, store) // and metalrun reads what DMR wrote
-		s.removed(t, store, c)
+		s.eachModel(t, func(t *testing.T, m published) {
+			t.Helper()
+			store := filepath.Join(t.TempDir(), "models")
+			c := openDMR(t, store)
+			if err := c.PullModel(t.Context(), m.ref, io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			m.readByDMR(t, c)
+			s.listed(t, store, m) // and metalrun reads what DMR wrote
+			s.removed(t, store, c, m)
+		})
 	})
 	t.Run("reads our store", func(t *testing.T) {
 		t.Parallel()
-		store := filepath.Join(t.TempDir(), "models")
-		s.metalrun(t, store, "pull", s.modelRef)
-		c := openDMR(t, store)
-		s.readByDMR(t, c)
-		s.listed(t, store) // with the bundle that DMR made in it
-		s.removed(t, store, c)
+		s.eachModel(t, func(t *testing.T, m published) {
+			t.Helper()
+			store := filepath.Join(t.TempDir(), "models")
+			s.metalrun(t, store, "pull", m.ref)
+			c := openDMR(t, store)
+			m.readByDMR(t, c)
+			s.listed(t, store, m) // with the bundle that DMR made in it
+			s.removed(t, store, c, m, s.pushedByDMR(t, c, m))
+		})
+	})
+	t.Run("builds", func(t *testing.T) {
+		t.Parallel()
+		s.eachModel(t, s.builtByDMR)
 	})
 }
+
+// pushedByDMR lets DMR push a model from our store; it must stay what it was.
+func (s *stage) pushedByDMR(t *testing.T, c *distribution.Client, m published) (tag string) {
+	t.Helper()
+	tag = s.registry + "/dmr/pushed-" + filepath.Base(m.source) + ":" + m.format
+	if err := c.Tag(m.ref, tag); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.PushModel(t.Context(), tag, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "pulled")
+	if digest := digestOf(t, s.run(t, s.program("metalpack"), "pull", tag, "-o", dir)); digest != m.digest {
+		t.Errorf("DMR pushed %s as %s", m.digest, digest)
+	}
+	m.same(t, "what DMR pushed from our store", dir)
+	return tag
+}
+
+// builtByDMR has DMR's builder pack the model's directory in the same format;
+// all our programs must read that.
+func (s *stage) builtByDMR(t *testing.T, m published) {
+	t.Helper()
+	format := map[string]builder.BuildFormat{"modelpack": builder.BuildFormatCNCF, "docker": builder.BuildFormatDocker}[m.format]
+	b, err := builder.FromDirectory(m.source, builder.WithOutputFormat(format))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := s.registry + "/dmr/built-" + filepath.Base(m.source) + ":" + m.format
+	target, err := plainHTTP().NewTarget(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Build(t.Context(), target, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var seen struct {
+		Model struct {
+			Flavor string `json:"flavor"`
+			Format string `json:"format"`
+			Files  []any  `json:"files"`
+		} `json:"model"`
+	}
+	if err := json.Unmarshal([]byte(s.run(t, s.program("metalpack"), "--json", "inspect", ref)), &seen); err != nil {
+		t.Fatal(err)
+	}
+	if seen.Model.Flavor != m.format || seen.Model.Format != "safetensors" || len(seen.Model.Files) != len(readDir(t, m.source)) {
+		t.Errorf("metalpack inspect sees %+v", seen.Model)
+	}
+	dir := filepath.Join(t.TempDir(), "pulled")
+	s.run(t, s.program("metalpack"), "pull", ref, "-o", dir)
+	m.same(t, "what DMR built", dir)
+	store := filepath.Join(t.TempDir(), "models")
+	s.metalrun(t, store, "pull", ref)
+	if out := s.metalrun(t, store, "list"); !strings.Contains(out, "\n  "+ref+"  ") || strings.Contains(out, "cannot be served") {
+		t.Errorf("metalrun list: %s", out)
+	}
+	// And it becomes ours without a directory between.
+	s.run(t, s.program("metalpack"), "model", "build", ref, "-o", "oci:"+filepath.Join(t.TempDir(), "ours")+":1", "--format", m.format)
+}
+
+// plainHTTP is DMR's client of registries on loopback.
+func plainHTTP() *registry.Client { return registry.NewClient(registry.WithPlainHTTP(true)) }
 
 func openDMR(t *testing.T, store string) *distribution.Client {
 	t.Helper()
 	c, err := distribution.NewClient(
 		distribution.WithStoreRootPath(store),
 		distribution.WithLogger(slog.New(slog.DiscardHandler)),
-		distribution.WithRegistryClient(registry.NewClient(registry.WithPlainHTTP(true))))
+		distribution.WithRegistryClient(plainHTTP()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +131,7 @@ func openDMR(t *testing.T, store string) *distribution.Client {
 
 // readByDMR wants the model in DMR's list, by name and id, with facts and
 // files.
-func (s *stage) readByDMR(t *testing.T, c *distribution.Client) {
+func (want published) readByDMR(t *testing.T, c *distribution.Client) {
 	t.Helper()
 	models, err := c.ListModels()
 	if err != nil {
@@ -64,7 +140,7 @@ func (s *stage) readByDMR(t *testing.T, c *distribution.Client) {
 	if len(models) != 1 {
 		t.Fatalf("DMR lists %d models", len(models))
 	}
-	m, err := c.GetModel(s.modelRef)
+	m, err := c.GetModel(want.ref)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +148,10 @@ func (s *stage) readByDMR(t *testing.T, c *distribution.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id != s.modelDigest {
-		t.Errorf("DMR's id is %s, the manifest %s", id, s.modelDigest)
+	if id != want.digest {
+		t.Errorf("DMR's id is %s, the manifest %s", id, want.digest)
 	}
-	if diff := cmp.Diff([]string{s.modelRef}, m.Tags()); diff != "" {
+	if diff := cmp.Diff([]string{want.ref}, m.Tags()); diff != "" {
 		t.Errorf("tags (-want +got):\n%s", diff)
 	}
 	config, err := m.Config()
@@ -86,37 +162,35 @@ func (s *stage) readByDMR(t *testing.T, c *distribution.Client) {
 		t.Errorf("DMR reads format %q, architecture %q, parameters %q, quantization %q",
 			config.GetFormat(), config.GetArchitecture(), config.GetParameters(), config.GetQuantization())
 	}
-	b, err := c.GetBundle(s.modelRef)
+	b, err := c.GetBundle(want.ref)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if filepath.Base(b.SafetensorsPath()) != "model.safetensors" {
 		t.Errorf("DMR would serve %q", b.SafetensorsPath())
 	}
-	if diff := cmp.Diff(s.source(t), readDir(t, filepath.Dir(b.SafetensorsPath()))); diff != "" {
-		t.Errorf("the bundle differs from the source (-want +got):\n%s", diff)
-	}
+	want.same(t, "DMR's bundle", filepath.Dir(b.SafetensorsPath()))
 	t.Logf("DMR: %s %s, %s %s, %s", config.GetFormat(), config.GetArchitecture(), config.GetParameters(), config.GetQuantization(), m.Tags())
 }
 
 // listed wants the model in metalrun's list.
-func (s *stage) listed(t *testing.T, store string) {
+func (s *stage) listed(t *testing.T, store string, m published) {
 	t.Helper()
-	if out := s.metalrun(t, store, "list"); !strings.Contains(out, "\n  "+s.modelRef+"  ") || strings.Contains(out, "cannot be served") {
+	if out := s.metalrun(t, store, "list"); !strings.Contains(out, "\n  "+m.ref+"  ") || strings.Contains(out, "cannot be served") {
 		t.Errorf("metalrun list: %s", out)
 	}
 }
 
 // removed takes away a name that DMR gave the model, which DMR then still reads,
 // and then the model, of which nothing is left.
-func (s *stage) removed(t *testing.T, store string, c *distribution.Client) {
+func (s *stage) removed(t *testing.T, store string, c *distribution.Client, m published, more ...string) {
 	t.Helper()
-	if err := c.Tag(s.modelRef, "ai/other:1"); err != nil {
+	if err := c.Tag(m.ref, "ai/other:1"); err != nil {
 		t.Fatal(err)
 	}
 	s.metalrun(t, store, "rm", "ai/other:1")
-	s.readByDMR(t, c)
-	s.metalrun(t, store, "rm", s.modelRef)
+	m.readByDMR(t, c)
+	s.metalrun(t, store, append([]string{"rm", m.ref}, more...)...)
 	models, err := c.ListModels()
 	if err != nil || len(models) > 0 {
 		t.Errorf("DMR lists %d models, %v", len(models), err)

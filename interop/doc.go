@@ -7,17 +7,20 @@
 // programs and docs/format.md alone: what it reads, any reader could.
 //
 // TestJudges makes the artifacts once, on loopback: the real mlx-lm environment
-// of internal/demo/recipe and a tiny model with random weights. Then the
-// judges look at them, one file each:
+// of internal/demo/recipe, and two tiny models with random weights, one of them
+// with directories in it, in both formats. Then the judges look at them, one
+// file each:
 //
 //	crane      go-containerregistry's validation, and its export of the files
 //	skopeo     every manifest and blob to an OCI layout and back
 //	umoci      the unpacked image against metalpack/tree
-//	oras       the pulled model against its source
-//	dmr        Docker Model Runner's library on the registry and on our store
-//	modelspec  the CNCF schema of the model's config
+//	oras       the pulled models against their source
+//	dmr        Docker Model Runner's library on the registry and on our store, and we on what it builds
+//	modctl     the reference client of ModelPack pulls the models of that format
+//	modelspec  the CNCF schema of the models' config
 //	inputs     pip and uv on a wheelhouse and its lock, oras on an archive of inputs
-//	openai     the Go and the Python client chat with metalrun serve
+//	engine     safetensors and mlx_lm.load open what came back; OpenAI's clients chat with
+//	           metalrun serve, the model pulled from a registry, layout, archive and hub
 //	reproduce  two builds in unlike surroundings give one digest
 //
 // TestLocks needs no artifact: Python's packaging and pip choose the files that

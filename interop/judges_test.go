@@ -14,15 +14,16 @@ func TestJudges(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, "mlx-lm", goruntime.GOOS+"/"+goruntime.GOARCH, "internal", "demo", "recipe")
 	s.publishEnvironment(t)
-	s.publishModel(t)
+	s.publishModels(t)
 	t.Run("crane", s.judgeCrane)
 	t.Run("skopeo", s.judgeSkopeo)
 	t.Run("umoci", s.judgeUmoci)
 	t.Run("oras", s.judgeOras)
 	t.Run("dmr", s.judgeDMR)
+	t.Run("modctl", s.judgeModctl)
 	t.Run("modelspec", s.judgeModelSpec)
 	t.Run("inputs", s.judgeInputs)
-	t.Run("openai", s.judgeOpenAI)
+	t.Run("engine", s.judgeEngine)
 	t.Run("reproduce", s.judgeReproduce)
 }
 

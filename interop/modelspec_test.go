@@ -5,20 +5,37 @@ package interop
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/modelpack/model-spec/schema"
 )
 
-// judgeModelSpec holds the model's config against the CNCF schema.
+// both are the capabilities that the published schemas agree on: that of the
+// release lets any key pass there, its successor none but its own.
+var both = []string{"inputTypes", "outputTypes", "knowledgeCutoff", "reasoning", "toolUsage"}
+
+// judgeModelSpec holds the configs of the ModelPack form against the CNCF
+// schema.
 func (s *stage) judgeModelSpec(t *testing.T) {
 	t.Parallel()
+	s.eachModel(t, func(t *testing.T, m published) {
+		t.Helper()
+		if m.format != "modelpack" {
+			t.Skip("the schema is for ModelPack")
+		}
+		s.validate(t, m.ref)
+	})
+}
+
+func (s *stage) validate(t *testing.T, ref string) {
+	t.Helper()
 	var manifest struct {
 		ArtifactType string     `json:"artifactType"`
 		Config       descriptor `json:"config"`
 	}
-	if err := json.Unmarshal([]byte(s.tool(t, "crane", "manifest", s.modelRef)), &manifest); err != nil {
+	if err := json.Unmarshal([]byte(s.tool(t, "crane", "manifest", ref)), &manifest); err != nil {
 		t.Fatal(err)
 	}
 	if manifest.ArtifactType != "application/vnd.cncf.model.manifest.v1+json" {
@@ -27,9 +44,22 @@ func (s *stage) judgeModelSpec(t *testing.T) {
 	if got, want := manifest.Config.MediaType, string(schema.ValidatorMediaTypeModelConfig); got != want {
 		t.Fatalf("config is %s, the schema is for %s", got, want)
 	}
-	config := s.tool(t, "crane", "blob", repository(s.modelRef)+"@"+manifest.Config.Digest)
+	config := s.tool(t, "crane", "blob", repository(ref)+"@"+manifest.Config.Digest)
 	if err := schema.ValidatorMediaTypeModelConfig.Validate(strings.NewReader(config)); err != nil {
 		t.Errorf("%v:\n%s", err, config)
+	}
+	var open struct {
+		Config struct {
+			Capabilities map[string]any `json:"capabilities"`
+		} `json:"config"`
+	}
+	if err := json.Unmarshal([]byte(config), &open); err != nil {
+		t.Fatal(err)
+	}
+	for key := range open.Config.Capabilities {
+		if !slices.Contains(both, key) {
+			t.Errorf("capability %q is not in both schemas", key)
+		}
 	}
 
 	// A judge that cannot say no proves nothing: the schema is closed.

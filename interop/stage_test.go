@@ -6,12 +6,15 @@ package interop
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // digestOf cuts the digest off a reference that one of our programs printed.
@@ -41,9 +44,15 @@ type stage struct {
 	gzip     string // digest of its gzip manifest
 	layers   int    // of that manifest
 
-	modelSource string // directory
-	modelRef    string // in the registry
-	modelDigest string // its manifest
+	models []published // the first is what servers are asked for
+}
+
+// published is a model in the registry.
+type published struct {
+	format string // modelpack or docker
+	source string // directory
+	ref    string // repository:tag
+	digest string // of its manifest
 }
 
 // descriptor is what we need of an OCI descriptor.
@@ -66,8 +75,7 @@ func newStage(t *testing.T, name, platform string, recipe ...string) *stage {
 		recipe: filepath.Join(append([]string{root}, recipe...)...),
 		environ: append(os.Environ(), "PATH="+filepath.Join(root, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"),
 			"METALRUN_HOME="+filepath.Join(dir, "home"), "MODELS_PATH="+filepath.Join(dir, "models"), "DOCKER_CONFIG="+filepath.Join(dir, "docker")),
-		envDir:      filepath.Join(dir, "environment"),
-		modelSource: filepath.Join(dir, "tiny"),
+		envDir: filepath.Join(dir, "environment"),
 	}
 	s.registry = s.serve(t, "metalpack", "registry", "serve", "--addr", "127.0.0.1:0", "--dir", filepath.Join(dir, "registry"))
 	return s
@@ -87,12 +95,56 @@ func (s *stage) publishEnvironment(t *testing.T) {
 	t.Logf("%s: index %s, gzip manifest %s of %d layers", s.name, s.envIndex, s.gzip, s.layers)
 }
 
-// publishModel writes the tiny model and builds it into the registry.
-func (s *stage) publishModel(t *testing.T) {
+// publishModels writes the tiny model, and one with directories in it, and
+// builds both into the registry, in both formats.
+func (s *stage) publishModels(t *testing.T) {
 	t.Helper()
-	s.devtool(t, "tinymodel", "-o", s.modelSource)
-	s.modelRef = s.registry + "/ai/tiny:latest"
-	s.modelDigest = digestOf(t, s.run(t, s.program("metalpack"), "model", "build", s.modelSource, "-o", "docker://"+s.modelRef))
+	for _, name := range []string{"tiny", "nested"} {
+		source := filepath.Join(s.dir, name)
+		s.devtool(t, "tinymodel", "-o", source)
+		if name == "nested" {
+			writeFile(t, filepath.Join(source, "extra", "deep", "notes.json"), `{"deep":true}`)
+			writeFile(t, filepath.Join(source, "chat_template.jinja"), "{% for tool in tools %}<tool_call>{{ tool }}</tool_call>{% endfor %}")
+		}
+		ref := s.registry + "/ai/" + name + ":latest"
+		out := s.run(t, s.program("metalpack"), "model", "build", source, "-o", "docker://"+ref, "--format", "both",
+			"--source", "https://huggingface.co/metalpack/"+name, "--license", "Apache-2.0")
+		modelpack, docker, _ := strings.Cut(out, "\n")
+		s.models = append(s.models, published{"modelpack", source, ref, digestOf(t, modelpack)}, published{"docker", source, ref + "-docker", digestOf(t, docker)})
+	}
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// name tells a model from the others in the names of tests.
+func (m published) name() string { return filepath.Base(m.source) + " " + m.format }
+
+// eachModel lets a judge look at every model.
+func (s *stage) eachModel(t *testing.T, judge func(*testing.T, published)) {
+	t.Helper()
+	for _, m := range s.models {
+		t.Run(m.name(), func(t *testing.T) {
+			t.Parallel()
+			judge(t, m)
+		})
+	}
+}
+
+// same wants a directory to hold the model's files, with their bytes, and no
+// other.
+func (m published) same(t *testing.T, who, dir string) {
+	t.Helper()
+	want := readDir(t, m.source)
+	if diff := cmp.Diff(want, readDir(t, dir)); diff != "" {
+		t.Errorf("%s: %s differs from the source (-want +got):\n%s", m.name(), who, diff)
+		return
+	}
+	t.Logf("%s: %s: %d files have the source's bytes", m.name(), who, len(want))
 }
 
 // devtool runs the repository's maker of inputs.

@@ -103,8 +103,8 @@ func (e *LintError) Error() string {
 // Unwrap returns [bundle.ErrInvalid].
 func (e *LintError) Unwrap() error { return bundle.ErrInvalid }
 
-// allowable lists the rules that Options.Allow may name.
-func allowable() []string {
+// Allowable lists the rules that Options.Allow may name.
+func Allowable() []string {
 	return []string{
 		RuleTokenizer, RuleChatTemplate, RuleTemplates, RuleCode, RuleModelFile, RuleAutoMap, RulePickle,
 		RuleFileType, RuleEqualFiles, RuleShards, RuleTotal, RuleNested, RuleSize, RuleDType, RuleQuantization, RuleForm,
@@ -115,8 +115,8 @@ func allowable() []string {
 // nothing without a word.
 func checkAllow(allow []string) error {
 	for _, rule := range allow {
-		if !slices.Contains(allowable(), rule) {
-			return invalid("lint rule %q cannot be allowed; those that can: %s", rule, strings.Join(allowable(), ", "))
+		if !slices.Contains(Allowable(), rule) {
+			return invalid("lint rule %q cannot be allowed; those that can: %s", rule, strings.Join(Allowable(), ", "))
 		}
 	}
 	return nil
@@ -143,6 +143,10 @@ func (s *scan) lintFiles() {
 	}
 }
 
+// MaxTokenizer is the cap on tokenizer.json and its like, in bytes: several times
+// what a vocabulary of 250,000 words with its merges takes.
+const MaxTokenizer = 100_000_000
+
 // largeLayer is the size over which a public registry was seen to refuse a
 // layer.
 const largeLayer = 10_000_000_000
@@ -159,6 +163,9 @@ func (s *scan) lintFile(f *file) {
 		s.find(RuleFileType, SeverityError, f.path, "not a kind of file that belongs to an MLX safetensors model", exclude)
 	case f.kind == KindWeight && strings.Contains(f.path, "/"):
 		s.find(RuleNested, SeverityWarning, f.path, "weights below the directory of config.json are not loaded", exclude+", or move the file up")
+	}
+	if f.kind == KindConfig && f.size > MaxTokenizer {
+		s.find(RuleTokenizer, SeverityError, f.path, fmt.Sprintf("%d bytes, more than %d; no engine should have to parse that", f.size, MaxTokenizer), "put a sound file there")
 	}
 	if f.size > largeLayer {
 		s.find(RuleSize, SeverityWarning, f.path, fmt.Sprintf("%d bytes; some registries refuse layers over 10 GB", f.size), "split the weights into more shards")

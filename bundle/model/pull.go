@@ -4,6 +4,7 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 
 // PullOptions says how [Pull] works. The zero value is useful.
 type PullOptions struct {
+	Name     string           // of the model, in messages; "" = its digest
 	Include  []string         // doublestar patterns against the path or its last component; none = all files
 	Parallel int              // files at once; 0 = bundle.DefaultParallel
 	Events   bundle.EventFunc // progress; nil = none
@@ -44,7 +46,7 @@ func Pull(ctx context.Context, src bundle.Source, root bundle.Descriptor, dir st
 	}
 	m, _, err := Read(ctx, src, root)
 	if err != nil {
-		return err
+		return fmt.Errorf("model %s: %w", cmp.Or(o.Name, root.Digest.String()), err)
 	}
 	p := &pull{src: src, model: m, dir: filepath.Clean(dir), o: o, wanted: map[string]File{}}
 	for _, f := range m.Files {

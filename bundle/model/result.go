@@ -24,6 +24,8 @@ func (m *Model) CheckServable() error {
 			return invalid("%q is code; a model that needs its own code does not run here", f.Path)
 		case KindOf(f.Path) == KindWeight && extension(f.Path) != ".safetensors", f.Kind == KindWeight && extension(f.Path) != ".safetensors":
 			return invalid("%q: only safetensors run here", f.Path)
+		case KindOf(f.Path) == KindConfig && f.Descriptor.Size > MaxTokenizer:
+			return invalid("%q: %d bytes, more than %d", f.Path, f.Descriptor.Size, MaxTokenizer)
 		case KindOf(f.Path) == KindOther:
 			return invalid("%q is not a kind of file that belongs to an MLX safetensors model", f.Path)
 		}

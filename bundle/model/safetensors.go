@@ -4,7 +4,6 @@
 package model
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
@@ -14,7 +13,6 @@ import (
 	"math/bits"
 	"sort"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -22,8 +20,10 @@ import (
 // Caps on a safetensors header. The first is the format's own.
 const (
 	MaxHeader  = 100_000_000 // bytes
-	MaxTensors = 1 << 19
+	MaxTensors = 1 << 17
 	maxRank    = 16
+	maxName    = 512     // bytes of a tensor's name
+	maxString  = 4 << 20 // bytes of one name or value; the decoder holds it several times
 )
 
 // dtypeBits is the width of one element of each dtype.
@@ -58,62 +58,54 @@ type Header struct {
 }
 
 // ReadHeader reads the header of a safetensors file of the given size, and no
-// byte of its data. The length is checked before anything is allocated, keys
-// are unique, every shape agrees with its offsets, and the offsets tile the
-// data without gap or overlap up to the file's end. Errors wrap
-// [bundle.ErrInvalid].
+// byte of its data. The length is checked before anything is read, and of the
+// text only names and numbers are kept; keys are unique, every shape agrees
+// with its offsets, and the offsets tile the data without gap or overlap up to
+// the file's end. Errors wrap [bundle.ErrInvalid], but for those of r.
 func ReadHeader(r io.Reader, size int64) (*Header, error) {
-	data, err := readHeaderBytes(r, size)
-	if err != nil {
-		return nil, err
-	}
-	h, err := parseHeader(data)
+	n, err := headerLength(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("safetensors header: %w", err)
 	}
-	return h, h.checkTiling(uint64(size - 8 - int64(len(data))))
+	text := &headerText{r: io.LimitReader(r, n), size: n}
+	h, err := parseHeader(text)
+	if text.err != nil { // the parser's is what came of it
+		err = text.err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("safetensors header: %w", err)
+	}
+	return h, h.checkTiling(uint64(size - 8 - n))
 }
 
-func readHeaderBytes(r io.Reader, size int64) ([]byte, error) {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("safetensors header: %s: %w", fmt.Sprintf(format, args...), bundle.ErrInvalid)
-	}
+// headerLength reads and judges the length of the header, in bytes.
+func headerLength(r io.Reader, size int64) (int64, error) {
 	if size < 10 {
-		return nil, bad("the file has %d bytes", size)
+		return 0, invalid("the file has %d bytes", size)
 	}
 	var prefix [8]byte
 	if _, err := io.ReadFull(r, prefix[:]); err != nil {
-		return nil, bad("%v", err)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = invalid("%v", err)
+		}
+		return 0, err
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
 	switch {
 	case n < 2:
-		return nil, bad("declares %d bytes", n)
+		return 0, invalid("declares %d bytes", n)
 	case n > MaxHeader:
-		return nil, bad("declares %d bytes, more than %d", n, MaxHeader)
+		return 0, invalid("declares %d bytes, more than %d", n, MaxHeader)
 	case n > uint64(size-8):
-		return nil, bad("declares %d bytes, the file has %d", n, size)
+		return 0, invalid("declares %d bytes, the file has %d", n, size)
 	}
-	data, err := io.ReadAll(io.LimitReader(r, int64(n)))
-	if err != nil {
-		return nil, fmt.Errorf("safetensors header: %w", err)
-	}
-	switch {
-	case uint64(len(data)) != n:
-		return nil, bad("ends after %d of %d bytes", len(data), n)
-	case data[0] != '{':
-		return nil, bad("offset 8: does not begin with '{'")
-	case !utf8.Valid(data):
-		return nil, bad("not UTF-8")
-	}
-	return data, nil
+	return int64(n), nil
 }
 
 // parseHeader walks the tokens itself: the decoder of encoding/json would let
 // the last of two equal keys win and ignore their case.
-func parseHeader(data []byte) (*Header, error) {
-	trimmed := bytes.TrimRight(data, " ")
-	dec := json.NewDecoder(bytes.NewReader(trimmed))
+func parseHeader(text io.Reader) (*Header, error) {
+	dec := json.NewDecoder(text)
 	dec.UseNumber()
 	h := &Header{}
 	seen := map[string]bool{}
@@ -125,6 +117,9 @@ func parseHeader(data []byte) (*Header, error) {
 		if key == "__metadata__" {
 			return h.readMetadata(dec)
 		}
+		if len(key) > maxName {
+			return invalid("tensor %q: a name of %d bytes, more than %d", clip(key), len(key), maxName)
+		}
 		if len(h.Tensors) == MaxTensors {
 			return invalid("more than %d tensors", MaxTensors)
 		}
@@ -132,11 +127,12 @@ func parseHeader(data []byte) (*Header, error) {
 		h.Tensors = append(h.Tensors, t)
 		return err
 	})
-	if err == nil && dec.InputOffset() != int64(len(trimmed)) {
-		err = invalid("offset %d: bytes after the header's end", 8+dec.InputOffset())
+	end := dec.InputOffset()
+	if err == nil {
+		err = onlySpaces(io.MultiReader(dec.Buffered(), text), end)
 	}
 	if err != nil && !errors.Is(err, bundle.ErrInvalid) {
-		err = fmt.Errorf("offset %d: %w: %w", 8+dec.InputOffset(), err, bundle.ErrInvalid)
+		err = fmt.Errorf("offset %d: %w: %w", 8+end, err, bundle.ErrInvalid)
 	}
 	return h, err
 }

@@ -61,6 +61,10 @@ func TestReadHeader(t *testing.T) {
 		{"leading space", ` {}`, 0, "does not begin"},
 		{"second document", `{}{}`, 0, "after the header's end"},
 		{"newline at the end", "{}\n", 0, "after the header's end"},
+		{"long name", `{"` + strings.Repeat("a", maxName+1) + `":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "a name of 513 bytes"},
+		{"long string", `{"__metadata__":{"a":"` + strings.Repeat(`\"`, maxString) + `"}}`, 0, "a string of more than"},
+		{"rune cut by the end", "{\"\xe2\x82", 0, "UTF-8"},
+		{"runes", `{"__metadata__":{"a":"` + strings.Repeat("x€", 10_000) + `"}}`, 0, ""},
 		{"cut", `{"a":`, 0, "EOF"},
 		{"not UTF-8", "{\"\xff\":1}", 0, "UTF-8"},
 	}

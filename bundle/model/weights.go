@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -35,12 +36,13 @@ func (s *scan) readWeights(ctx context.Context) {
 	if s.failed != nil {
 		return
 	}
+	var total atomic.Int64
 	headers, bad := make([]*Header, len(shards)), make([]error, len(shards))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(bundle.DefaultParallel)
 	for i, f := range shards {
 		g.Go(func() (err error) {
-			if headers[i], err = s.readHeader(gctx, f); readable(err) {
+			if headers[i], err = s.readHeader(gctx, f, &total); readable(err) {
 				bad[i] = err
 				return nil
 			}
@@ -62,15 +64,20 @@ func (s *scan) readWeights(ctx context.Context) {
 	}
 }
 
-// readHeader reads the header of a file, and remembers what it read.
-func (s *scan) readHeader(ctx context.Context, f *file) (h *Header, err error) {
+// maxHeaders is the cap on the headers of all shards, in bytes: that of one, and
+// room for the others' beginnings.
+const maxHeaders = MaxHeader + 1<<20
+
+// readHeader reads the header of a file, and remembers what it read. total is
+// what was read of all of them.
+func (s *scan) readHeader(ctx context.Context, f *file, total *atomic.Int64) (h *Header, err error) {
 	in, err := s.origin.Open(ctx, f.path, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer fsatomic.CloseErr(&err, in)
 	seen := digest.SHA256.Digester()
-	counted := &countReader{r: io.TeeReader(ctxio.Reader(ctx, in), seen.Hash())}
+	counted := &countReader{total: total, r: io.TeeReader(ctxio.Reader(ctx, in), seen.Hash())}
 	if h, err = ReadHeader(counted, f.size); err != nil {
 		return nil, err
 	}
@@ -78,16 +85,21 @@ func (s *scan) readHeader(ctx context.Context, f *file) (h *Header, err error) {
 	return h, nil
 }
 
-// countReader counts what is read through it.
+// countReader counts what is read through it, and ends when all of them have
+// read too much.
 type countReader struct {
-	r io.Reader
-	n int64
+	r     io.Reader
+	n     int64
+	total *atomic.Int64
 }
 
 // Read implements io.Reader.
 func (c *countReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
+	if c.total.Add(int64(n)) > maxHeaders {
+		return 0, invalid("the headers of all shards are over %d bytes", maxHeaders)
+	}
 	return n, err
 }
 

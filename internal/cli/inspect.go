@@ -115,6 +115,9 @@ func readArtifact(ctx context.Context, src bundle.Source, root bundle.Descriptor
 		return out, fmt.Errorf("an index without entries: %w", bundle.ErrInvalid)
 	}
 	for _, d := range index.Manifests {
+		if d.MediaType != bundle.MediaTypeManifest {
+			return out, fmt.Errorf("index: %s is of type %q, want a manifest: %w", d.Digest, d.MediaType, bundle.ErrInvalid)
+		}
 		if err := out.add(ctx, src, d); err != nil {
 			return out, fmt.Errorf("%s: %w", d.Digest, err)
 		}

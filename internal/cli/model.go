@@ -48,7 +48,8 @@ func (a *app) newModelCmd() *cobra.Command {
 		Use:   "build SOURCE -o DEST",
 		Short: "build a model artifact from MLX safetensors",
 		Long: "Build the artifact of the MLX safetensors model in a directory, in a snapshot of the\n" +
-			"Hugging Face cache, or on the hub as hf.co/ORG/NAME[@REVISION]; check it as 'model\n" +
+			"Hugging Face cache, on the hub as hf.co/ORG/NAME[@REVISION], or in an artifact of\n" +
+			"either format, which is named with its registry or transport; check it as 'model\n" +
 			"lint' does, and write it to the destination. Equal files give equal digests. What\n" +
 			"the model card says of licence and base model, and the hub or its cache of repository\n" +
 			"and commit, is recorded; flags go before it. stdout gets REFERENCE@DIGEST alone, one\n" +
@@ -59,7 +60,8 @@ func (a *app) newModelCmd() *cobra.Command {
 			"address of another hub.",
 		Example: "  metalpack model build hf.co/mlx-community/SmolLM2-135M-Instruct-4bit -o docker://registry.example.com/ai/smollm2:135m\n" +
 			"  metalpack model build ./SmolLM2-135M -o docker://registry.example.com/ai/smollm2:135m\n" +
-			"  metalpack model build ./SmolLM2-135M -o oci:out:135m --format both --exclude '*.py'",
+			"  metalpack model build ./SmolLM2-135M -o oci:out:135m --format both --exclude '*.py'\n" +
+			"  metalpack model build docker.io/ai/smollm2:135m -o oci:out:docker --format docker",
 		Args: exactArgs("SOURCE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runModelBuild(cmd.Context(), args[0], o) },
 	}

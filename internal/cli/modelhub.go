@@ -6,7 +6,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -22,8 +24,8 @@ func isHub(word string) bool {
 	return hub.IsReference(word) && !exists(word)
 }
 
-// modelOrigin is the place of a model that is no artifact yet: a directory, a
-// snapshot of the hub's cache, or a commit on the hub. Close it after use.
+// modelOrigin is the place that a model is built from: a directory, a snapshot
+// of the hub's cache, a commit on the hub, or an artifact. Close it after use.
 func (a *app) modelOrigin(ctx context.Context, word string) (_ model.Origin, closeOrigin func() error, err error) {
 	none := func() error { return nil }
 	if isHub(word) {
@@ -33,12 +35,20 @@ func (a *app) modelOrigin(ctx context.Context, word string) (_ model.Origin, clo
 		}
 		return repo.Origin(), none, nil
 	}
+	if isArtifact(word) {
+		return a.artifactOrigin(ctx, word)
+	}
 	snapshot, err := hub.OpenSnapshot(word)
 	switch {
 	case err == nil:
 		return snapshot.Origin(a.events()), snapshot.Close, nil
-	case errors.Is(err, hub.ErrNoSnapshot), errors.Is(err, bundle.ErrNotFound) && !exists(word):
+	case errors.Is(err, hub.ErrNoSnapshot):
 		return model.Dir(word, a.digests()), none, nil
+	case errors.Is(err, bundle.ErrNotFound) && !exists(word):
+		err = fmt.Errorf("model directory %s: %w", word, bundle.ErrNotFound)
+		if !isPath(word) {
+			err = edge.WithHint(err, "a model in a registry is written docker://%s", word)
+		}
 	}
 	return nil, nil, err
 }
@@ -50,6 +60,35 @@ func (a *app) digests() model.Memo {
 		return nil
 	}
 	return filestamp.NewMemo(dir, time.Now())
+}
+
+// artifactOrigin is a model that was built before.
+func (a *app) artifactOrigin(ctx context.Context, word string) (model.Origin, func() error, error) {
+	src, root, ref, closeSource, err := a.openModel(ctx, word)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, _, err := model.Read(ctx, src, root)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("model %s: %w", ref, err), closeSource())
+	}
+	return model.Stored(src, m), closeSource, nil
+}
+
+// isArtifact reports whether a word names its transport or its registry. One
+// that does neither, or is there, is a directory: nobody who mistypes its name
+// wants to hear from Docker Hub.
+func isArtifact(word string) bool {
+	if exists(word) || isPath(word) {
+		return false
+	}
+	for _, t := range []bundle.Transport{bundle.TransportDocker, bundle.TransportLayout, bundle.TransportArchive} {
+		if strings.HasPrefix(word, string(t)+":") {
+			return true
+		}
+	}
+	host, _, ok := strings.Cut(word, "/")
+	return ok && (strings.ContainsAny(host, ".:") || host == "localhost")
 }
 
 func exists(path string) bool {

@@ -101,8 +101,10 @@ func (a *app) lintFindings(ctx context.Context, word string, o model.Options) (f
 	if root.MediaType == bundle.MediaTypeIndex {
 		return nil, "", edge.Errorf(bundle.ErrInvalid, "model lint: %s is an index, not the manifest of a model; Docker Model Runner refuses such a tag", ref)
 	}
-	findings, err = model.LintArtifact(ctx, src, root, o)
-	return findings, ref.String(), err
+	if findings, err = model.LintArtifact(ctx, src, root, o); err != nil {
+		return nil, "", fmt.Errorf("model %s: %w", ref, err)
+	}
+	return findings, ref.String(), nil
 }
 
 func (a *app) lintOrigin(ctx context.Context, word string, o model.Options) (findings []model.Finding, err error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/hub"
 	"github.com/metalpack/metalpack/bundle/model"
 	"github.com/metalpack/metalpack/internal/edge"
 )
@@ -43,44 +44,73 @@ func (a *app) runPush(ctx context.Context, source, dest string) (err error) {
 	return a.deliver(ctx, src, root, to)
 }
 
+type pullOptions struct {
+	dir     string
+	include []string
+}
+
 func (a *app) newPullCmd() *cobra.Command {
-	var dir string
-	var include []string
+	o := pullOptions{}
 	cmd := &cobra.Command{
 		Use:   "pull REFERENCE -o DIR",
 		Short: "pull a model into a directory",
 		Long: "Pull a model of any form (ModelPack, Docker v0.1 and v0.2, layers that are archives)\n" +
-			"into a directory that an engine loads. It appears when every file is there and\n" +
+			"into a directory that an engine loads, or the MLX safetensors of a model on the hub,\n" +
+			"hf.co/ORG/NAME[@REVISION]. The directory appears when every file is there and\n" +
 			"verified. After a failure DIR.partial (DIR/.partial if DIR was there) keeps what\n" +
-			"came, and the same command goes on from there.",
+			"came, and the same command goes on from there. Of a model on the hub the commit is\n" +
+			"printed, and 'model lint' has not judged it.",
 		Example: "  metalpack pull docker.io/ai/smollm2:135m -o ./smollm2\n" +
-			"  metalpack pull docker.io/ai/smollm2:135m -o ./tokenizer --include 'tokenizer*'",
+			"  metalpack pull docker.io/ai/smollm2:135m -o ./tokenizer --include 'tokenizer*'\n" +
+			"  metalpack pull hf.co/mlx-community/SmolLM2-135M-Instruct-4bit -o ./smollm2",
 		Args: exactArgs("REFERENCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runPull(cmd.Context(), args[0], dir, include)
+			return a.runPull(cmd.Context(), args[0], o)
 		},
 	}
-	cmd.Flags().StringVarP(&dir, "output", "o", "", "directory to fill; absent, empty, or with files of the same model alone")
-	cmd.Flags().StringArrayVar(&include, "include", nil, "pull the files that match this pattern alone; may be repeated")
+	cmd.Flags().StringVarP(&o.dir, "output", "o", "", "directory to fill; absent, empty, or with files of the same model alone")
+	cmd.Flags().StringArrayVar(&o.include, "include", nil, "pull the files that match this pattern alone; may be repeated")
 	return cmd
 }
 
-func (a *app) runPull(ctx context.Context, word, dir string, include []string) (err error) {
-	if dir == "" {
+func (a *app) runPull(ctx context.Context, word string, o pullOptions) (err error) {
+	if o.dir == "" {
 		return edge.Usagef("pull: missing -o DIR")
 	}
-	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
+	to := model.PullOptions{Include: o.include, Events: a.events()}
+	if isHub(word) {
+		return a.pullHub(ctx, word, o.dir, to)
+	}
+	src, root, ref, closeSource, err := a.openModel(ctx, word)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	if root.MediaType == bundle.MediaTypeIndex {
-		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "pull: %s is an environment, not a model", ref),
-			"'metalrun install %s' installs it, 'metalpack inspect %s' shows what is in it", ref, ref)
-	}
-	if err := model.Pull(ctx, src, root, dir, model.PullOptions{Include: include, Events: a.events()}); err != nil {
+	to.Name = ref.String()
+	if err := model.Pull(ctx, src, root, o.dir, to); err != nil {
 		return err
 	}
 	ref.Digest = root.Digest
 	return a.result(written{Reference: ref.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, ref.String()+"\n")
+}
+
+// pullHub pulls a model of the hub. What 'model build' would refuse may be
+// mended in the directory, so only what cannot be read is refused.
+func (a *app) pullHub(ctx context.Context, word, dir string, to model.PullOptions) error {
+	repo, err := a.openHub(ctx, word)
+	if err != nil {
+		return err
+	}
+	art, err := model.Build(ctx, repo.Origin(), model.Options{Allow: model.Allowable(), Events: a.events()})
+	if err != nil {
+		return err
+	}
+	if err := model.Pull(ctx, art, art.Root(), dir, to); err != nil {
+		return err
+	}
+	pinned := hub.Reference{Repo: repo.Name(), Revision: repo.Commit()}.String()
+	return a.result(struct {
+		Reference string `json:"reference"`
+		Size      int64  `json:"size"` // bytes of all files
+	}{pinned, art.Model().Size()}, pinned+"\n")
 }

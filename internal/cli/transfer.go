@@ -135,6 +135,10 @@ type written struct {
 
 // open opens the artifact that a source reference names.
 func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, bundle.Descriptor, bundle.Reference, func() error, error) {
+	if isHub(word) {
+		return nil, bundle.Descriptor{}, bundle.Reference{}, nil, edge.WithHint(edge.Usagef("%q is a model on the Hugging Face hub, not an artifact", word),
+			"'metalpack model lint %s' looks at it, 'metalpack pull %s -o DIR' fetches it", word, word)
+	}
 	ref, err := parseSource(word, namespace)
 	if err != nil {
 		return nil, bundle.Descriptor{}, ref, nil, err
@@ -154,6 +158,17 @@ func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, 
 		return nil, bundle.Descriptor{}, ref, nil, errors.Join(err, closeSource())
 	}
 	return src, root, ref, closeSource, nil
+}
+
+// openModel opens the artifact of a model.
+func (a *app) openModel(ctx context.Context, word string) (bundle.Source, bundle.Descriptor, bundle.Reference, func() error, error) {
+	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
+	if err == nil && root.MediaType == bundle.MediaTypeIndex {
+		err = edge.WithHint(edge.Errorf(bundle.ErrInvalid, "%s is an environment, not a model", ref),
+			"'metalrun install %s' installs it, 'metalpack inspect %s' shows what is in it", ref, ref)
+		err = errors.Join(err, closeSource())
+	}
+	return src, root, ref, closeSource, err
 }
 
 // parseSource reads a reference of the command line.

@@ -32,6 +32,10 @@ type command = func(*testscript.TestScript, bool, []string)
 //
 //	archive DIR OS/ARCH [sha256=WORD]    put a small interpreter for a machine beside a recipe, and its sha256 into it
 //	hostile DIR KIND                     replace the stand-in wheel of a recipe by a hostile one (hostile_test.go), in the lock too
+//	weights DIR KIND                     put hostile weights into a model (hostile_model_test.go)
+//	manifest GOOD DIR KIND               write the layout DIR, tag 1, as GOOD is but for a hostile manifest
+//	swap GOOD DIR FILE                   write the layout DIR, as GOOD is but for FILE as its weights
+//	refuses PATTERN PROGRAM ARG…         run a program on an attack: it ends in time and memory, with an error that matches
 //	edit FILE OLD NEW                    replace a text that is there; \n in NEW is a line end
 //	path DIR…                            PATH becomes the programs under test and these directories
 //	asked METHOD PART                    wait until the registry saw such a request; ! = it never did
@@ -45,6 +49,7 @@ func withPack(cmds map[string]command) map[string]command {
 	victim := &victims{all: map[string]*exec.Cmd{}}
 	maps.Copy(cmds, map[string]command{
 		"archive": cmdArchive, "hostile": cmdHostile, "edit": cmdEdit, "path": cmdPath, "asked": cmdAsked, "appears": cmdAppears, "grows": cmdGrows,
+		"weights": cmdWeights, "manifest": cmdManifest, "refuses": cmdRefuses, "swap": cmdSwap,
 		"interrupt": victim.interrupt, "interrupted": victim.interrupted, "json": cmdJSON, "same": cmdSame,
 	})
 	return cmds

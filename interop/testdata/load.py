@@ -1,0 +1,24 @@
+# Copyright The metalpack Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Open the weights of models with safetensors and run them with mlx_lm; print
+what came as JSON.
+
+usage: load.py DIR...
+"""
+
+import json
+import pathlib
+import sys
+
+import mlx_lm
+from safetensors import safe_open
+
+out = []
+for name in sys.argv[1:]:
+    tensors = 0
+    for path in sorted(pathlib.Path(name).glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as weights:
+            tensors += sum(weights.get_tensor(key).size > 0 for key in weights.keys())
+    model, tokenizer = mlx_lm.load(name)
+    out.append({"tensors": tensors, "text": mlx_lm.generate(model, tokenizer, prompt="hello", max_tokens=8)})
+json.dump(out, sys.stdout)
