@@ -110,9 +110,17 @@ func table(results timing.Results) {
 	fmt.Println("| case | wall s | cpu s | peak MB | against | times as fast |")
 	fmt.Println("|---|---|---|---|---|---|")
 	for _, row := range []struct{ name, peer string }{
-		{orasPush, ""}, {unknown, orasPush}, {known, orasPush}, {unchanged, orasPush}, {onePut, orasPush},
-		{orasPull, ""}, {pull, orasPull},
-		{hubAlone, ""}, {hubPush, slower}, {hubAlone + link, ""}, {hubPush + link, slower + link},
+		{orasPush, ""},
+		{unknown, orasPush},
+		{known, orasPush},
+		{unchanged, orasPush},
+		{onePut, orasPush},
+		{orasPull, ""},
+		{pull, orasPull},
+		{hubAlone, ""},
+		{hubPush, slower},
+		{hubAlone + link, ""},
+		{hubPush + link, slower + link},
 	} {
 		all, against := results[row.name], ""
 		if row.peer != "" {
