@@ -9,7 +9,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -81,16 +80,7 @@ func TestIngestAgain(t *testing.T) {
 	}
 	t.Run("answer", func(t *testing.T) {
 		t.Parallel()
-		next := regtest.Handler(t)
-		host := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPut {
-				next.ServeHTTP(httptest.NewRecorder(), r)
-				w.WriteHeader(http.StatusGatewayTimeout)
-				return
-			}
-			next.ServeHTTP(w, r)
-		}))
-		r, _ := open(t, host, remote.Options{})
+		r, _ := open(t, forgetful(t), remote.Options{})
 		open, opened := counted(data)
 		if got, err := r.Ingest(t.Context(), "file", want.Size, open); err != nil || got != want.Digest || *opened != 1 {
 			t.Errorf("%v, opened %d, %v", got, *opened, err)
