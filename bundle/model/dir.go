@@ -157,7 +157,7 @@ func (d *directory) unchanged(path string, now fs.FileInfo) (was fs.FileInfo, er
 	d.mu.Lock()
 	was, ok := d.listed[path]
 	d.mu.Unlock()
-	if ok && !(os.SameFile(was, now) && was.Size() == now.Size() && was.ModTime().Equal(now.ModTime())) {
+	if ok && (!os.SameFile(was, now) || was.Size() != now.Size() || !was.ModTime().Equal(now.ModTime())) {
 		return was, fmt.Errorf("%s: changed since it was listed: %w", path, bundle.ErrMismatch)
 	}
 	return was, nil

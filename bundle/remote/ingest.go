@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -62,7 +63,7 @@ func (r *Repository) ingest(ctx context.Context, size int64, open bundle.Opener)
 	body := &upload{r: seen, c: rc, left: size, dog: dog}
 	begun, err := r.send(ctx, http.MethodPost, r.base+"/blobs/uploads/", nil, http.StatusAccepted)
 	if err == nil {
-		var sent *http.Response
+		var sent answer
 		sent, err = r.patch(ctx, begun, body, size)
 		if err == nil && body.failure() == nil {
 			dog.Guard()
@@ -85,22 +86,22 @@ func (r *Repository) ingest(ctx context.Context, size int64, open bundle.Opener)
 
 // patch sends all bytes, with the credentials that the registry took for the
 // POST: a body cannot be sent again after a challenge.
-func (r *Repository) patch(ctx context.Context, begun *http.Response, body io.Reader, size int64) (*http.Response, error) {
-	to, err := uploadURL(begun)
+func (r *Repository) patch(ctx context.Context, begun answer, body io.Reader, size int64) (answer, error) {
+	to, err := begun.next()
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	return r.send(ctx, http.MethodPatch, to.String(), func(req *http.Request) {
 		req.Body, req.ContentLength = io.NopCloser(body), size
-		if a := begun.Request.Header.Get("Authorization"); a != "" {
+		if a := begun.request.Header.Get("Authorization"); a != "" {
 			req.Header.Set("Authorization", a)
 		}
 	}, http.StatusAccepted, http.StatusNoContent, http.StatusCreated)
 }
 
 // finish says the digest. If the answer was lost the blob may be there.
-func (r *Repository) finish(ctx context.Context, sent *http.Response, d digest.Digest) error {
-	to, err := uploadURL(sent)
+func (r *Repository) finish(ctx context.Context, sent answer, d digest.Digest) error {
+	to, err := sent.next()
 	if err != nil {
 		return err
 	}
@@ -116,12 +117,19 @@ func (r *Repository) finish(ctx context.Context, sent *http.Response, d digest.D
 	return err
 }
 
+// answer is what a registry says to a step of an upload, with the request as it
+// was sent in the end.
+type answer struct {
+	request *http.Request
+	header  http.Header
+}
+
 // send makes a request whose answer has no content; any status but those
 // wanted is an error.
-func (r *Repository) send(ctx context.Context, method, address string, prepare func(*http.Request), want ...int) (*http.Response, error) {
+func (r *Repository) send(ctx context.Context, method, address string, prepare func(*http.Request), want ...int) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, address, http.NoBody)
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	if method != http.MethodPost {
 		req.Header.Set("Content-Type", "application/octet-stream")
@@ -129,28 +137,25 @@ func (r *Repository) send(ctx context.Context, method, address string, prepare f
 	if prepare != nil {
 		prepare(req)
 	}
-	resp, err := r.blobs.Client.Do(req)
+	resp, err := r.blobs.Client.Do(req) //nolint:bodyclose // Drain closes it
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	defer httpstream.Drain(resp.Body)
-	for _, status := range want {
-		if resp.StatusCode == status {
-			return resp, nil
-		}
+	if !slices.Contains(want, resp.StatusCode) {
+		return answer{}, refusal(resp, resp.Body)
 	}
-	return nil, refusal(resp, resp.Body)
+	return answer{resp.Request, resp.Header}, nil
 }
 
-// uploadURL is where an answer says that the upload goes on: on the same host,
-// because credentials go there, and not on a less safe way.
-func uploadURL(answer *http.Response) (*url.URL, error) {
-	was := answer.Request.URL
-	to, err := answer.Location()
-	if errors.Is(err, http.ErrNoLocation) && answer.Request.Method == http.MethodPatch {
-		to, err = new(url.URL), nil
-		*to = *was
+// next is where the upload goes on: on the same host, because credentials go
+// there, and not on a less safe way. After the bytes it may go on where it was.
+func (a answer) next() (*url.URL, error) {
+	was, location := a.request.URL, a.header.Get("Location")
+	if location == "" && a.request.Method == http.MethodPost {
+		return nil, http.ErrNoLocation
 	}
+	to, err := was.Parse(location)
 	if err != nil {
 		return nil, err
 	}

@@ -40,16 +40,7 @@ func TestPushAgain(t *testing.T) {
 	})
 	t.Run("answer", func(t *testing.T) {
 		t.Parallel()
-		next := regtest.Handler(t)
-		host := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPut {
-				next.ServeHTTP(httptest.NewRecorder(), r)
-				w.WriteHeader(http.StatusGatewayTimeout)
-				return
-			}
-			next.ServeHTTP(w, r)
-		}))
-		r, _ := open(t, host, remote.Options{})
+		r, _ := open(t, forgetful(t), remote.Options{})
 		opened := 0
 		err := r.Push(t.Context(), blob, func(context.Context) (io.ReadCloser, error) {
 			opened++
@@ -59,6 +50,21 @@ func TestPushAgain(t *testing.T) {
 			t.Errorf("opened %d, %v", opened, err)
 		}
 	})
+}
+
+// forgetful is a registry that takes every upload, and whose answer to that is
+// lost.
+func forgetful(t *testing.T) (host string) {
+	t.Helper()
+	next := regtest.Handler(t)
+	return regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			next.ServeHTTP(httptest.NewRecorder(), r)
+			w.WriteHeader(http.StatusGatewayTimeout)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}))
 }
 
 // TestPushWrongBytes: nothing wrong becomes a blob, and is not tried twice.

@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,10 +17,10 @@ import (
 	"github.com/metalpack/metalpack/internal/hubtest"
 )
 
-// serveHub serves the model in a directory as a hub until ctx is done: weights
+// serveHub serves the model in a flat directory as a hub until ctx is done: weights
 // and tokenizer in LFS, the rest in git. rate is how many bytes a second its
 // storage sends over all connections; 0 = as many as it can.
-func serveHub(ctx context.Context, name, dir string, rate int64) (err error) {
+func serveHub(ctx context.Context, name, dir string, rate int64) error {
 	host := &program{}
 	defer host.end()
 	hub := hubtest.New(host)
@@ -29,11 +28,12 @@ func serveHub(ctx context.Context, name, dir string, rate int64) (err error) {
 		hub.Storage.Next = &link{next: hub.Storage.Next, rate: rate}
 	}
 	model := hubtest.Repo{Name: name}
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		f, err := os.Open(path)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		f, err := os.Open(filepath.Join(dir, e.Name()))
 		if err != nil {
 			return err
 		}
@@ -42,12 +42,8 @@ func serveHub(ctx context.Context, name, dir string, rate int64) (err error) {
 		if err != nil {
 			return err
 		}
-		rel := filepath.Base(path) // models are flat
-		model.Files = append(model.Files, hubtest.File{Path: rel, Content: content{f, info.Size()}, LFS: filepath.Ext(rel) == ".safetensors" || rel == "tokenizer.json"})
-		return nil
-	})
-	if err != nil {
-		return err
+		lfs := filepath.Ext(e.Name()) == ".safetensors" || e.Name() == "tokenizer.json"
+		model.Files = append(model.Files, hubtest.File{Path: e.Name(), Content: content{f, info.Size()}, LFS: lfs})
 	}
 	hub.Add(host, model)
 	fmt.Println(hub.Endpoint)

@@ -105,7 +105,7 @@ func (s *stage) ours(ctx context.Context, level string, again bool, results timi
 			return err
 		}
 		took.Bytes, err = size(out)
-		results.Note(name, took)
+		results.Note(os.Stderr, name, took)
 		return err
 	}
 	if err := build(level, s.recipes[level]); err != nil || !again {
@@ -141,7 +141,7 @@ func (s *stage) peer(ctx context.Context, results timing.Results) (err error) {
 	if err != nil {
 		return err
 	}
-	results.Note(casePeer, timing.Sample{Wall: took.Wall + pack.Wall, CPU: took.CPU + pack.CPU, RSS: max(took.RSS, pack.RSS), Bytes: info.Size()})
+	results.Note(os.Stderr, casePeer, timing.Sample{Wall: took.Wall + pack.Wall, CPU: took.CPU + pack.CPU, RSS: max(took.RSS, pack.RSS), Bytes: info.Size()})
 	return nil
 }
 

@@ -32,7 +32,8 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A reader of the table that leaves must not leave gigabytes behind.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	err := run(ctx)
 	stop()
 	if err != nil {
@@ -110,9 +111,17 @@ func table(results timing.Results) {
 	fmt.Println("| case | wall s | cpu s | peak MB | against | times as fast |")
 	fmt.Println("|---|---|---|---|---|---|")
 	for _, row := range []struct{ name, peer string }{
-		{orasPush, ""}, {unknown, orasPush}, {known, orasPush}, {unchanged, orasPush}, {onePut, orasPush},
-		{orasPull, ""}, {pull, orasPull},
-		{hubAlone, ""}, {hubPush, slower}, {hubAlone + link, ""}, {hubPush + link, slower + link},
+		{orasPush, ""},
+		{unknown, orasPush},
+		{known, orasPush},
+		{unchanged, orasPush},
+		{onePut, orasPush},
+		{orasPull, ""},
+		{pull, orasPull},
+		{hubAlone, ""},
+		{hubPush, slower},
+		{hubAlone + link, ""},
+		{hubPush + link, slower + link},
 	} {
 		all, against := results[row.name], ""
 		if row.peer != "" {

@@ -74,7 +74,7 @@ func (r *runs) measure(ctx context.Context, name string, env []string, program s
 	cmd.Dir, cmd.Env = r.model.dir, append(os.Environ(), env...)
 	took, err := timing.Measure(ctx, filepath.Join(r.dir, "log"), cmd)
 	if err == nil {
-		r.results.Note(name, took)
+		r.results.Note(os.Stderr, name, took)
 	}
 	return err
 }
@@ -86,7 +86,8 @@ func (r *runs) build(ctx context.Context, name, source, registry string, env ...
 }
 
 func (r *runs) peer(ctx context.Context, registry string) error {
-	args := []string{"push", "--plain-http", "--no-tty", registry + "/bench/model:1"}
+	args := make([]string, 0, 4+len(r.model.files))
+	args = append(args, "push", "--plain-http", "--no-tty", registry+"/bench/model:1")
 	for _, f := range r.model.files {
 		args = append(args, f.name)
 	}
@@ -126,7 +127,7 @@ func (r *runs) inside(ctx context.Context, name string, do func(context.Context,
 	if err := errors.Join(failed...); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	r.results.Note(name, timing.Sample{Wall: time.Since(start), CPU: usage() - before})
+	r.results.Note(os.Stderr, name, timing.Sample{Wall: time.Since(start), CPU: usage() - before})
 	return nil
 }
 
@@ -141,11 +142,11 @@ func usage() time.Duration {
 // kernel sends from its page cache.
 func (r *runs) puts(ctx context.Context, registry string) error {
 	return r.inside(ctx, onePut, func(ctx context.Context, f file) error {
-		begun, err := request(ctx, http.MethodPost, "http://"+registry+"/v2/bench/model/blobs/uploads/", nil, 0, http.StatusAccepted)
+		location, err := request(ctx, http.MethodPost, "http://"+registry+"/v2/bench/model/blobs/uploads/", nil, 0, http.StatusAccepted)
 		if err != nil {
 			return err
 		}
-		to, err := begun.Location()
+		to, err := url.Parse(location)
 		if err != nil {
 			return err
 		}
@@ -161,25 +162,24 @@ func (r *runs) puts(ctx context.Context, registry string) error {
 	})
 }
 
-// request sends a request and drops the content of its answer.
-func request(ctx context.Context, method, address string, body io.Reader, size int64, want int) (*http.Response, error) {
+// request sends a request, drops the content of its answer and returns the
+// address that it names.
+func request(ctx context.Context, method, address string, body io.Reader, size int64, want int) (location string, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, address, body)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	req.ContentLength = size
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return "", err
+	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	if resp.StatusCode != want {
+		return "", fmt.Errorf("%s %s: %s", method, address, resp.Status)
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != want {
-		return nil, fmt.Errorf("%s %s: %s", method, address, resp.Status)
-	}
-	return resp, nil
+	return resp.Header.Get("Location"), err
 }
 
 // fromHub streams the model from a hub, first to nowhere and then into a

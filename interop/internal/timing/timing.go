@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -40,14 +41,14 @@ func Megabytes(s Sample) float64 { return float64(s.RSS) / 1000 }
 // Results are samples by the name of their case, one a round.
 type Results map[string][]Sample
 
-// Note adds a sample and shows it: a round takes minutes.
-func (r Results) Note(name string, s Sample) {
+// Note adds a sample and tells it to log: a round takes minutes.
+func (r Results) Note(log io.Writer, name string, s Sample) {
 	r[name] = append(r[name], s)
-	fmt.Fprintf(os.Stderr, "  %s: %.2f s, %.2f s of processor time, %.0f MB peak", name, Seconds(s), Processor(s), Megabytes(s))
+	written := ""
 	if s.Bytes > 0 {
-		fmt.Fprintf(os.Stderr, ", %.1f MB", float64(s.Bytes)/1e6)
+		written = fmt.Sprintf(", %.1f MB", float64(s.Bytes)/1e6)
 	}
-	fmt.Fprintln(os.Stderr)
+	_, _ = fmt.Fprintf(log, "  %s: %.2f s, %.2f s of processor time, %.0f MB peak%s\n", name, Seconds(s), Processor(s), Megabytes(s), written)
 }
 
 // Measure runs commands as a pipe, whose end goes to the file output.
