@@ -99,7 +99,7 @@ func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open 
 		return false, err
 	}
 	if known, ok := rc.(bundle.KnownFile); ok {
-		if f, moved := known.KnownFile(); f != nil {
+		if f, moved := known.KnownFile(); f != nil && hasSize(f, desc.Size) {
 			again, err := r.pushFile(ctx, desc, f, moved)
 			if err == nil || again {
 				return again, err

@@ -32,6 +32,13 @@ func (r *Repository) pushFile(ctx context.Context, desc bundle.Descriptor, f *os
 	return passing(err), err
 }
 
+// hasSize reports whether a file is as long as it should be. Of a longer one only
+// the beginning would be sent.
+func hasSize(f *os.File, size int64) bool {
+	info, err := f.Stat()
+	return err == nil && info.Size() == size
+}
+
 // follow looks now and then how far a file has been read, until stop is called.
 func follow(f *os.File, moved func(offset int64)) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
