@@ -4,7 +4,11 @@
 package builder
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +21,7 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/cachedir"
 	"github.com/metalpack/metalpack/internal/filelock"
+	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 // tempSuffix ends the name of a file in the cache that is being written.
@@ -67,6 +72,28 @@ func cached(cache string, l *Layer, c codec) (b blob, r blobRecord, ok bool) {
 	}
 	cachedir.Touch(file + ".json")
 	return blob{file, bundle.Descriptor{MediaType: c.mediaType, Digest: r.Digest, Size: r.Size}}, r, true
+}
+
+// writeMemo keeps what was learnt, as JSON below the sha256 of it, which keeps a
+// flipped bit from becoming a file's name.
+func writeMemo(name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(data)
+	return fsatomic.WriteFile(name, append([]byte(hex.EncodeToString(sum[:])+"\n"), data...), 0o644)
+}
+
+// readMemo reports whether there is a memo that is as it was written.
+func readMemo(name string, v any) bool {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return false
+	}
+	sum, body, _ := bytes.Cut(data, []byte("\n"))
+	got := sha256.Sum256(body)
+	return hex.EncodeToString(got[:]) == string(sum) && json.Unmarshal(body, v) == nil
 }
 
 // layerDir is where the cache has a layer in all codecs.

@@ -10,7 +10,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -101,25 +100,14 @@ func (s *interpreterStore) load(ctx context.Context) (*interpreterScan, error) {
 	if err != nil || !s.keep {
 		return scan, err
 	}
-	data, err := json.Marshal(scan)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(data)
-	return scan, fsatomic.WriteFile(s.memo, append([]byte(hex.EncodeToString(sum[:])+"\n"), data...), 0o644)
+	return scan, writeMemo(s.memo, scan)
 }
 
 // recall returns the remembered scan, or nil. A memo that is damaged, of
-// another version or without its expanded copy counts as none; its first line,
-// the sha256 of the rest, keeps a flipped bit from becoming a file's name.
+// another version or without its expanded copy counts as none.
 func (s *interpreterStore) recall() *interpreterScan {
-	data, err := os.ReadFile(s.memo)
-	if err != nil {
-		return nil
-	}
-	sum, body, _ := bytes.Cut(data, []byte("\n"))
 	scan := new(interpreterScan)
-	if got := sha256.Sum256(body); hex.EncodeToString(got[:]) != string(sum) || json.Unmarshal(body, scan) != nil || scan.Version != scanVersion {
+	if !readMemo(s.memo, scan) || scan.Version != scanVersion {
 		return nil
 	}
 	if scan.Expanded > 0 {

@@ -20,7 +20,6 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/cachedir"
 	"github.com/metalpack/metalpack/internal/filestamp"
-	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 // Outline is how large an environment is.
@@ -81,9 +80,8 @@ func Recall(ctx context.Context, in Input) (v *Variant, ok bool, err error) {
 	if !ok {
 		return nil, false, nil
 	}
-	data, err := os.ReadFile(name)
-	var r recollection // what is not there, or not readable, is not remembered
-	if err != nil || json.Unmarshal(data, &r) != nil || len(r.Layers) != r.Outline.Layers {
+	var r recollection
+	if !readMemo(name, &r) || len(r.Layers) != r.Outline.Layers {
 		return nil, false, nil
 	}
 	v = in.variant(r.Outline, r.TreeDigest, codecs)
@@ -95,7 +93,12 @@ func Recall(ctx context.Context, in Input) (v *Variant, ok bool, err error) {
 		v.layers[i] = built
 	}
 	v.Binaries = r.Binaries
+	interpreter, err := newInterpreterStore(&in, true)
+	if err != nil {
+		return nil, false, err
+	}
 	cachedir.Touch(name)
+	cachedir.Touch(interpreter.memo) // used all the same
 	for _, note := range r.Notes {
 		in.Events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: note})
 	}
@@ -116,14 +119,10 @@ func (p *Plan) remember(v *Variant) error {
 	for i, l := range p.Layers {
 		r.Layers = append(r.Layers, recalledLayer{l.Name, l.Identity, l.Wheels, v.layers[i].diffID, l.Size})
 	}
-	data, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	return fsatomic.WriteFile(name, data, 0o644)
+	return writeMemo(name, r)
 }
 
 // memory names the file of what is remembered of this input: its name is the
