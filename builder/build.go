@@ -190,7 +190,9 @@ func (b *building) compress(ctx context.Context, l *Layer, dir string, missing [
 		}
 		outs = append(outs, o)
 		sinks = append(sinks, o.enc)
-		join, _ = o.enc.(*joiner)
+		if j, ok := o.enc.(*joiner); ok {
+			join = j
+		}
 	}
 	sum := new(macho.Summary)
 	if err := tarball.Write(ctx, io.MultiWriter(sinks...), l.tarEntries(b.in.Name, sum, join)); err != nil {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/metalpack/metalpack/builder/wheel/wheeltest"
 )
 
@@ -44,6 +46,27 @@ func TestJoin(t *testing.T) {
 	}
 	if len(got) == 0 || len(got) != len(want) {
 		t.Errorf("%d layers, want %d", len(got), len(want))
+	}
+}
+
+// TestJoinBesideZstd wants the same blobs whatever else is made of the stream.
+func TestJoinBesideZstd(t *testing.T) {
+	t.Parallel()
+	in := input(t)
+	in.Gzip, in.Zstd = GzipJoin, zstdNone
+	var digests [2][]string
+	for i, zstd := range []string{zstdNone, "fast"} {
+		in.CacheDir, in.Zstd = t.TempDir(), zstd
+		v, err := newPlan(t, in).Build(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range v.layers {
+			digests[i] = append(digests[i], l.blobs[0].desc.Digest.String())
+		}
+	}
+	if d := cmp.Diff(digests[0], digests[1]); d != "" {
+		t.Error(d)
 	}
 }
 
