@@ -86,7 +86,7 @@ func (s *session) document(ctx context.Context, about subject, address string) (
 		if err == nil {
 			return data, header, nil
 		}
-		if attempt > s.retries || !httpstream.Passing(err) || ctx.Err() != nil {
+		if attempt > s.retries || !httpstream.Cut(err) || ctx.Err() != nil {
 			return nil, nil, s.fail(ctx, about, err)
 		}
 		s.events.Emit(bundle.Event{Kind: bundle.EventRetry, What: about.String(), Attempt: attempt + 1, Reason: httpstream.RootCause(err).Error()})

@@ -77,7 +77,7 @@ func (r *Repository) Manifest(ctx context.Context, desc bundle.Descriptor) ([]by
 		if err == nil {
 			return data, nil
 		}
-		if attempt > r.opts.Retries || !httpstream.Passing(err) || ctx.Err() != nil {
+		if attempt > r.opts.Retries || !httpstream.Cut(err) || ctx.Err() != nil {
 			return nil, r.fail(ctx, what, err)
 		}
 		r.opts.Events.Emit(bundle.Event{Kind: bundle.EventRetry, What: what, Digest: desc.Digest.String(), Size: desc.Size, Attempt: attempt + 1, Reason: httpstream.RootCause(err).Error()})

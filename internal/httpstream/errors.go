@@ -16,6 +16,15 @@ import (
 // Passing reports whether a connection failed for a reason that may pass.
 func Passing(err error) bool { return !Classified(err) && IsUnreachable(err) }
 
+// Cut reports whether an answer may well come if it is asked for again: it was
+// cut or late. That nobody is there, or the name is unknown, the user should hear
+// at once.
+func Cut(err error) bool {
+	var dns *net.DNSError
+	nobody := errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &dns) && dns.IsNotFound
+	return Passing(err) && !nobody
+}
+
 // Classified reports whether an error has its sentinel already.
 func Classified(err error) bool {
 	for _, s := range []error{bundle.ErrMismatch, bundle.ErrInvalid, bundle.ErrNotFound, bundle.ErrUnauthorized, bundle.ErrUnreachable, bundle.ErrUnavailable} {

@@ -61,6 +61,7 @@ func (a *app) runList() error {
 		all = append(all, byName[name])
 	}
 	if len(all) == 0 {
+		a.note("no models in %s: 'metalrun pull REFERENCE' brings one", store.Path())
 		return a.result(all, "")
 	}
 	if why != "" {
