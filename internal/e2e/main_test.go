@@ -70,7 +70,8 @@ func TestScripts(t *testing.T) {
 				"REGISTRY": host, "PORT": port, "PYTHON": pythonDir, "PLATFORM": platform,
 				"HOME": env.WorkDir, "METALRUN_HOME": filepath.Join(env.WorkDir, "home"), "MODELS_PATH": filepath.Join(env.WorkDir, "models"),
 				"DOCKER_CONFIG": filepath.Join(env.WorkDir, ".docker"), "XDG_CACHE_HOME": cache, "ENGINE": engine,
-				"MODEL_RUNNER_HOST": "127.0.0.1:1", // not the one of this machine
+				"MODEL_RUNNER_HOST": "127.0.0.1:1",       // not the one of this machine
+				"GORACE":            "atexit_sleep_ms=0", // each program would wait a second at its end
 			} {
 				env.Setenv(k, v)
 			}
