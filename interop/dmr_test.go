@@ -181,16 +181,16 @@ func (s *stage) listed(t *testing.T, store string, m published) {
 	}
 }
 
-// removed takes away a name that DMR gave the model, which DMR then still reads,
-// and then the model, of which nothing is left.
+// removed takes away the names that DMR gave the model, which DMR then still
+// reads, and then the model, of which nothing is left.
 func (s *stage) removed(t *testing.T, store string, c *distribution.Client, m published, more ...string) {
 	t.Helper()
 	if err := c.Tag(m.ref, "ai/other:1"); err != nil {
 		t.Fatal(err)
 	}
-	s.metalrun(t, store, "rm", "ai/other:1")
+	s.metalrun(t, store, append([]string{"rm", "ai/other:1"}, more...)...)
 	m.readByDMR(t, c)
-	s.metalrun(t, store, append([]string{"rm", m.ref}, more...)...)
+	s.metalrun(t, store, "rm", m.ref)
 	models, err := c.ListModels()
 	if err != nil || len(models) > 0 {
 		t.Errorf("DMR lists %d models, %v", len(models), err)
