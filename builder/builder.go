@@ -4,8 +4,9 @@
 // Package builder owns the way from an interpreter archive and wheels to an
 // environment as an OCI artifact.
 //
-// Start with [Recall] and, if it knows nothing, [NewPlan] and [Plan.Build]; then [Assemble], whose [Artifact] is a
-// [bundle.Source] that any target can be filled from.
+// Start with [Recall] and, if it knows nothing, [NewPlan] and [Plan.Build]; then
+// [Assemble], whose [Artifact] is a [bundle.Source] that any target can be filled
+// from.
 //
 // # How it works
 //

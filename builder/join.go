@@ -25,10 +25,10 @@ type joiner struct {
 	w    io.Writer
 	err  error
 	crc  hash.Hash32
-	size uint32 // of all that was written, RFC 1952 section 2.3.1
+	size int64 // of all that was written
 
-	foreign bool // what is written comes as a stream of its own
-	before  uint32
+	foreign bool          // what is written comes as a stream of its own
+	before  int64         // size when that began
 	piece   []byte        // not compressed yet
 	stream  *flate.Writer // of a piece that became long
 	long    bool          // the piece is going through stream
@@ -64,7 +64,7 @@ func (j *joiner) Reset(w io.Writer) {
 // Write implements io.Writer.
 func (j *joiner) Write(p []byte) (int, error) {
 	_, _ = j.crc.Write(p) // a hash takes all
-	j.size += uint32(len(p))
+	j.size += int64(len(p))
 	switch {
 	case j.err != nil:
 		return 0, j.err
@@ -106,7 +106,7 @@ func (j *joiner) endPiece() {
 func (j *joiner) Close() error {
 	j.endPiece()
 	j.emit(lastEmpty)
-	j.emit(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, j.crc.Sum32()), j.size))
+	j.emit(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, j.crc.Sum32()), uint32(j.size))) // modulo 2^32, RFC 1952 section 2.3.1
 	return j.err
 }
 
