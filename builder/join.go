@@ -4,6 +4,7 @@
 package builder
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"hash"
@@ -164,6 +165,9 @@ func (j *joiner) copyBlocks(stream io.Reader, lastBlock, end int64) error {
 			b[len(b)-1] &= 1<<(end%8) - 1
 		}
 		j.emit(b)
+	}
+	if _, err := io.ReadFull(stream, j.buf[:1]); !errors.Is(err, io.EOF) { // with which it says that it was the same
+		return cmp.Or(err, errJoined)
 	}
 	if end%8 == 0 || end%8 > 5 { // no room for three bits
 		j.emit([]byte{0})

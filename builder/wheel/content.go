@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/crc32"
 	"io"
 
 	"github.com/opencontainers/go-digest"
@@ -36,9 +38,10 @@ type Deflated interface {
 	// Deflated returns the deflate stream as which the content lies in the wheel, nil
 	// if it is stored. Once the content was read to its end, and until it is closed,
 	// whole is true, lastBlock is the bit at which the header of the last block
-	// begins, and end the bit after it. The stream can be read as long as the wheel
-	// is open.
-	Deflated() (stream *io.SectionReader, lastBlock, end int64, whole bool)
+	// begins, and end the bit after it. The stream can be read then, as long as the
+	// wheel is open. It ends with an error that wraps [bundle.ErrMismatch] if the
+	// file has changed since the content was read.
+	Deflated() (stream io.Reader, lastBlock, end int64, whole bool)
 }
 
 // Open inflates the file. The stream ends with an error that wraps
@@ -80,13 +83,32 @@ type namedReader struct {
 var _ Deflated = (*namedReader)(nil)
 
 // Deflated implements [Deflated].
-func (r *namedReader) Deflated() (stream *io.SectionReader, lastBlock, end int64, whole bool) {
+func (r *namedReader) Deflated() (stream io.Reader, lastBlock, end int64, whole bool) {
 	in, ok := r.member.(*inflating)
 	if !ok || in.z == nil {
 		return nil, 0, 0, false
 	}
 	lastBlock, end, whole = in.z.LastBlock()
-	return io.NewSectionReader(in.packed, 0, in.packed.Size()), lastBlock, end, whole
+	again := io.NewSectionReader(in.packed, 0, in.packed.Size())
+	return &reread{again, crc32.NewIEEE(), in.sum.Sum32(), r.wheel + ": " + r.name}, lastBlock, end, whole
+}
+
+// reread is a stream that was read before, when it was verified.
+type reread struct {
+	io.Reader
+	sum  hash.Hash32
+	want uint32
+	name string
+}
+
+// Read implements io.Reader.
+func (r *reread) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	_, _ = r.sum.Write(p[:n]) // a hash takes all
+	if errors.Is(err, io.EOF) && r.sum.Sum32() != r.want {
+		err = fmt.Errorf("%s: the wheel changed while it was read: %w", r.name, bundle.ErrMismatch)
+	}
+	return n, err
 }
 
 // Read implements io.Reader.

@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"slices"
@@ -121,8 +123,9 @@ func (a *archive) open(m *member) io.ReadCloser {
 	if !ok {
 		z = new(inflate.Reader)
 	}
-	z.Reset(section)
-	return &inflating{z, section}
+	sum := crc32.NewIEEE()
+	z.Reset(io.TeeReader(section, sum))
+	return &inflating{z, section, sum}
 }
 
 // inflaters keeps decoders for the next member: there are tens of thousands.
@@ -132,6 +135,7 @@ var inflaters sync.Pool // of *inflate.Reader
 type inflating struct {
 	z      *inflate.Reader
 	packed *io.SectionReader
+	sum    hash.Hash32 // of what was read of packed
 }
 
 // Read implements io.Reader.
