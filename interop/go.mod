@@ -12,6 +12,7 @@ require (
 	github.com/google/go-cmp v0.7.0
 	github.com/modelpack/model-spec v0.0.7
 	github.com/openai/openai-go/v3 v3.96.0
+	github.com/prometheus/procfs v0.23.0
 )
 
 require (

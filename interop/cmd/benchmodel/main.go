@@ -13,8 +13,9 @@
 // goes from a hub on loopback into the registry, over a link as fast as can be
 // and over one of 200 MB a second, against the slower of the two ways alone.
 //
-// The table has medians of wall time, of processor time of the program alone,
-// of ratios within a round, and of peak memory. Everything lies in the
+// The table has medians of wall time, of processor time of the program alone
+// and with the server it talks to, of the share of all processors that they kept
+// busy, of peak memory, and of ratios within a round. Everything lies in the
 // directory of -dir, which is in memory if there is room, because a disk would
 // bound both sides, and is removed at the end. docs/bench.md has results.
 package main
@@ -108,8 +109,8 @@ const link = ", 200 MB/s"
 
 // table prints the medians in Markdown, each case against its peer.
 func table(results timing.Results) {
-	fmt.Println("| case | wall s | cpu s | peak MB | against | times as fast |")
-	fmt.Println("|---|---|---|---|---|---|")
+	fmt.Println("| case | wall s | cpu s | with server | busy % | peak MB | against | times as fast |")
+	fmt.Println("|---|---|---|---|---|---|---|---|")
 	for _, row := range []struct{ name, peer string }{
 		{orasPush, ""},
 		{unknown, orasPush},
@@ -127,7 +128,8 @@ func table(results timing.Results) {
 		if row.peer != "" {
 			against = fmt.Sprintf("%.2f", timing.Ratios(results[row.peer], all, timing.Seconds))
 		}
-		fmt.Printf("| %s | %.2f | %.2f | %.0f | %s | %s |\n", row.name,
-			timing.Median(all, timing.Seconds), timing.Median(all, timing.Processor), timing.Median(all, timing.Megabytes), row.peer, against)
+		fmt.Printf("| %s | %.2f | %.2f | %.2f | %.0f | %.0f | %s | %s |\n", row.name,
+			timing.Median(all, timing.Seconds), timing.Median(all, timing.Processor),
+			timing.Median(all, timing.Processors), timing.Median(all, timing.Busy), timing.Median(all, timing.Megabytes), row.peer, against)
 	}
 }

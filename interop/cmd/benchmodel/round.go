@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -33,7 +32,7 @@ func (s *stage) round(ctx context.Context, results timing.Results) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	r := &runs{stage: s, dir: dir, results: results}
-	for _, step := range []func(context.Context, string) error{r.peer, r.puts, r.ours, r.remembered} {
+	for _, step := range []func(context.Context, *server) error{r.peer, r.puts, r.ours, r.remembered} {
 		if err := r.onRegistry(ctx, step); err != nil {
 			return err
 		}
@@ -56,68 +55,73 @@ type runs struct {
 	results timing.Results
 }
 
-// onRegistry does a step with a registry that is empty; it gets its host:port.
-func (r *runs) onRegistry(ctx context.Context, step func(ctx context.Context, registry string) error) (err error) {
+// onRegistry does a step with a registry that is empty; it gets that.
+func (r *runs) onRegistry(ctx context.Context, step func(ctx context.Context, registry *server) error) (err error) {
 	dir := filepath.Join(r.dir, "registry")
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	address, stop, err := server(ctx, r.program, "registry", "serve", "--addr", "127.0.0.1:0", "--dir", dir)
+	registry, err := serve(ctx, r.program, "registry", "serve", "--addr", "127.0.0.1:0", "--dir", dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
-	return step(ctx, strings.TrimPrefix(address, "http://"))
+	defer registry.stop()
+	return step(ctx, registry)
 }
 
-// measure runs a program in the model's directory.
-func (r *runs) measure(ctx context.Context, name string, env []string, program string, args ...string) error {
+// measure runs a program in the model's directory, beside the servers it talks
+// to.
+func (r *runs) measure(ctx context.Context, name string, beside servers, env []string, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir, cmd.Env = r.model.dir, append(os.Environ(), env...)
+	before := beside.used()
 	took, err := timing.Measure(ctx, filepath.Join(r.dir, "log"), cmd)
 	if err == nil {
+		took.Others = beside.used() - before
 		r.results.Note(os.Stderr, name, took)
 	}
 	return err
 }
 
-// build is metalpack model build with a cache below the round's directory.
-func (r *runs) build(ctx context.Context, name, source, registry string, env ...string) error {
-	return r.measure(ctx, name, env, r.program, "model", "build", source, "--progress", "quiet",
-		"--cache", filepath.Join(r.dir, "cache"), "-o", "docker://"+registry+"/bench/model:1")
+// build is metalpack model build with a cache below the round's directory. The
+// registry is the first server.
+func (r *runs) build(ctx context.Context, name, source string, beside servers, env ...string) error {
+	return r.measure(ctx, name, beside, env, r.program, "model", "build", source, "--progress", "quiet",
+		"--cache", filepath.Join(r.dir, "cache"), "-o", "docker://"+beside[0].host()+"/bench/model:1")
 }
 
-func (r *runs) peer(ctx context.Context, registry string) error {
+func (r *runs) peer(ctx context.Context, registry *server) error {
 	args := make([]string, 0, 4+len(r.model.files))
-	args = append(args, "push", "--plain-http", "--no-tty", registry+"/bench/model:1")
+	args = append(args, "push", "--plain-http", "--no-tty", registry.host()+"/bench/model:1")
 	for _, f := range r.model.files {
 		args = append(args, f.name)
 	}
-	return r.measure(ctx, orasPush, nil, r.oras, args...)
+	return r.measure(ctx, orasPush, servers{registry}, nil, r.oras, args...)
 }
 
 // ours pushes twice, and both sides pull what it pushed.
-func (r *runs) ours(ctx context.Context, registry string) error {
-	if err := r.build(ctx, unknown, r.model.dir, registry); err != nil {
+func (r *runs) ours(ctx context.Context, registry *server) error {
+	if err := r.build(ctx, unknown, r.model.dir, servers{registry}); err != nil {
 		return err
 	}
-	if err := r.build(ctx, unchanged, r.model.dir, registry); err != nil {
+	if err := r.build(ctx, unchanged, r.model.dir, servers{registry}); err != nil {
 		return err
 	}
-	ref, to := registry+"/bench/model:1", filepath.Join(r.dir, "pulled")
-	err := r.measure(ctx, orasPull, nil, r.oras, "pull", "--plain-http", "--no-tty", "-o", to, ref)
+	ref, to := registry.host()+"/bench/model:1", filepath.Join(r.dir, "pulled")
+	err := r.measure(ctx, orasPull, servers{registry}, nil, r.oras, "pull", "--plain-http", "--no-tty", "-o", to, ref)
 	if err := errors.Join(err, os.RemoveAll(to)); err != nil {
 		return err
 	}
-	err = r.measure(ctx, pull, nil, r.program, "pull", ref, "--progress", "quiet", "-o", to)
+	err = r.measure(ctx, pull, servers{registry}, nil, r.program, "pull", ref, "--progress", "quiet", "-o", to)
 	return errors.Join(err, os.RemoveAll(to))
 }
 
-func (r *runs) remembered(ctx context.Context, registry string) error {
-	return r.build(ctx, known, r.model.dir, registry)
+func (r *runs) remembered(ctx context.Context, registry *server) error {
+	return r.build(ctx, known, r.model.dir, servers{registry})
 }
 
-// inside measures what this program does itself with all files at once.
-func (r *runs) inside(ctx context.Context, name string, do func(context.Context, file) error) error {
-	before, start := usage(), time.Now()
+// inside measures what this program does itself with all files at once, beside
+// the server it talks to.
+func (r *runs) inside(ctx context.Context, name string, beside *server, do func(context.Context, file) error) error {
+	before, others, start := usage(), beside.used(), time.Now()
 	failed := make([]error, len(r.model.files))
 	var all sync.WaitGroup
 	for i, f := range r.model.files {
@@ -127,7 +131,7 @@ func (r *runs) inside(ctx context.Context, name string, do func(context.Context,
 	if err := errors.Join(failed...); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	r.results.Note(os.Stderr, name, timing.Sample{Wall: time.Since(start), CPU: usage() - before})
+	r.results.Note(os.Stderr, name, timing.Sample{Wall: time.Since(start), CPU: usage() - before, Others: beside.used() - others})
 	return nil
 }
 
@@ -140,9 +144,9 @@ func usage() time.Duration {
 
 // puts sends each file by POST and PUT. The body is the file itself, which the
 // kernel sends from its page cache.
-func (r *runs) puts(ctx context.Context, registry string) error {
-	return r.inside(ctx, onePut, func(ctx context.Context, f file) error {
-		location, err := request(ctx, http.MethodPost, "http://"+registry+"/v2/bench/model/blobs/uploads/", nil, 0, http.StatusAccepted)
+func (r *runs) puts(ctx context.Context, registry *server) error {
+	return r.inside(ctx, onePut, registry, func(ctx context.Context, f file) error {
+		location, err := request(ctx, http.MethodPost, registry.address+"/v2/bench/model/blobs/uploads/", nil, 0, http.StatusAccepted)
 		if err != nil {
 			return err
 		}
@@ -185,20 +189,20 @@ func request(ctx context.Context, method, address string, body io.Reader, size i
 // fromHub streams the model from a hub, first to nowhere and then into a
 // registry.
 func (r *runs) fromHub(ctx context.Context, suffix string, rate int) (err error) {
-	endpoint, stop, err := server(ctx, r.devtool, "hub", "-model", r.model.dir, "-name", "bench/model", "-rate", strconv.Itoa(rate))
+	hub, err := serve(ctx, r.devtool, "hub", "-model", r.model.dir, "-name", "bench/model", "-rate", strconv.Itoa(rate))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
-	err = r.inside(ctx, hubAlone+suffix, func(ctx context.Context, f file) error {
-		_, err := request(ctx, http.MethodGet, endpoint+"/bench/model/resolve/main/"+url.PathEscape(f.name), nil, 0, http.StatusOK)
+	defer hub.stop()
+	err = r.inside(ctx, hubAlone+suffix, hub, func(ctx context.Context, f file) error {
+		_, err := request(ctx, http.MethodGet, hub.address+"/bench/model/resolve/main/"+url.PathEscape(f.name), nil, 0, http.StatusOK)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	err = r.onRegistry(ctx, func(ctx context.Context, registry string) error {
-		return r.build(ctx, hubPush+suffix, "hf.co/bench/model", registry, "HF_ENDPOINT="+endpoint)
+	err = r.onRegistry(ctx, func(ctx context.Context, registry *server) error {
+		return r.build(ctx, hubPush+suffix, "hf.co/bench/model", servers{registry, hub}, "HF_ENDPOINT="+hub.address)
 	})
 	if err != nil {
 		return err

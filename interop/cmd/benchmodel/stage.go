@@ -20,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // stage is what all runs share.
@@ -169,26 +171,63 @@ func (m *model) describe() error {
 	return nil
 }
 
-// server starts a program that prints where it answers, and stops it by SIGTERM.
-func server(ctx context.Context, name string, args ...string) (address string, stop func() error, err error) {
+// server is a program that answers at an address.
+type server struct {
+	address string
+	cmd     *exec.Cmd
+}
+
+// serve starts a program that prints where it answers.
+func serve(ctx context.Context, name string, args ...string) (*server, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	stop = func() error {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		_ = cmd.Wait()                          // interrupted, as it was asked to be
-		return nil
-	}
-	address, err = bufio.NewReader(out).ReadString('\n')
+	address, err := bufio.NewReader(out).ReadString('\n')
+	s := &server{strings.TrimSpace(address), cmd}
 	if err != nil {
-		return "", nil, errors.Join(fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err), stop())
+		s.stop()
+		return nil, fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
 	}
-	return strings.TrimSpace(address), stop, nil
+	return s, nil
+}
+
+// stop stops the program by SIGTERM.
+func (s *server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = s.cmd.Wait()                          // interrupted, as it was asked to be
+}
+
+// host is the address without its scheme.
+func (s *server) host() string { return strings.TrimPrefix(s.address, "http://") }
+
+// servers are all that a program talks to.
+type servers []*server
+
+// used is the processor time of all of them so far.
+func (s servers) used() (all time.Duration) {
+	for _, one := range s {
+		all += one.used()
+	}
+	return all
+}
+
+// used is the processor time of the program so far; 0 where the system has no
+// /proc.
+func (s *server) used() time.Duration {
+	p, err := procfs.NewProc(s.cmd.Process.Pid)
+	if err != nil {
+		return 0
+	}
+	stat, err := p.Stat()
+	if err != nil {
+		return 0
+	}
+	return time.Duration(stat.CPUTime() * float64(time.Second))
 }

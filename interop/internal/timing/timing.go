@@ -16,6 +16,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,6 +26,7 @@ import (
 // Sample is what one run cost.
 type Sample struct {
 	Wall, CPU time.Duration // CPU: user and system time of all processes
+	Others    time.Duration // processor time of servers that were there before; 0 = not measured
 	RSS       int64         // kilobytes, of the largest process
 	Bytes     int64         // of what was written; 0 = not measured
 }
@@ -34,6 +36,14 @@ func Seconds(s Sample) float64 { return s.Wall.Seconds() }
 
 // Processor is the processor time in seconds.
 func Processor(s Sample) float64 { return s.CPU.Seconds() }
+
+// Processors is the processor time in seconds, that of servers included.
+func Processors(s Sample) float64 { return (s.CPU + s.Others).Seconds() }
+
+// Busy is the share of the machine's processors that was used, in percent.
+func Busy(s Sample) float64 {
+	return 100 * Processors(s) / Seconds(s) / float64(runtime.NumCPU())
+}
 
 // Megabytes is the peak memory.
 func Megabytes(s Sample) float64 { return float64(s.RSS) / 1000 }
