@@ -144,18 +144,27 @@ func (w *Writer) push(ctx context.Context, desc bundle.Descriptor, open bundle.O
 // that is a file of its own is linked if that can be: its bytes are on the disk
 // once, and are read once.
 func (w *Writer) writeBlob(ctx context.Context, desc bundle.Descriptor, r io.Reader) error {
-	path := filepath.Join(w.dir, filepath.FromSlash(blobName(desc.Digest)))
 	if named, ok := r.(bundle.NamedStream); ok {
-		if linked, err := linkBlob(ctx, desc, named.FileName(), path); linked || err != nil {
+		if linked, err := linkBlob(ctx, desc, named.FileName(), w.blobPath(desc.Digest)); linked || err != nil {
 			return err
 		}
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), partialPrefix)
+	return w.writeStream(bundle.NewVerifier(ctxio.Reader(ctx, r), desc))
+}
+
+// writeStream writes what seen reads, under the digest that it then has.
+func (w *Writer) writeStream(seen *bundle.Verifier) error {
+	f, err := os.CreateTemp(filepath.Join(w.dir, "blobs", "sha256"), partialPrefix)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, bundle.NewVerifier(ctxio.Reader(ctx, r), desc))
-	return publish(f, path, err)
+	_, err = io.Copy(f, seen)
+	return publish(f, w.blobPath(seen.Digest()), err)
+}
+
+// blobPath is where a blob lies on disk.
+func (w *Writer) blobPath(d digest.Digest) string {
+	return filepath.Join(w.dir, filepath.FromSlash(blobName(d)))
 }
 
 // linkBlob links the file from to path if its bytes are those of desc. It
