@@ -5,6 +5,7 @@ package bundle
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 
@@ -55,6 +56,23 @@ type KnownFile interface {
 	// whom to tell, now and then, how many bytes of it have moved; nil = there is
 	// none.
 	KnownFile() (f *os.File, moved func(offset int64))
+}
+
+// Cloner is what the stream of an [Opener] can also be: a file of which the file
+// system can make a copy that shares its blocks. A target on the same file
+// system reads the copy, and keeps it if its bytes are right: none is written.
+type Cloner interface {
+	// CloneTo makes path, which is not there, such a copy, from which the stream
+	// goes on. It is called before the first Read. After an error all is as before.
+	CloneTo(path string) error
+}
+
+// CloneTo is that of r if it is a [Cloner], and errors.ErrUnsupported if not.
+func CloneTo(r io.Reader, path string) error {
+	if c, ok := r.(Cloner); ok {
+		return c.CloneTo(path)
+	}
+	return errors.ErrUnsupported
 }
 
 // Target is where the bytes of artifacts go. Implementations are safe for

@@ -31,7 +31,7 @@ func (w *Writer) Ingest(ctx context.Context, what string, size int64, open bundl
 		return "", err
 	}
 	seen := bundle.NewDigester(ctxio.Reader(ctx, rc), size)
-	if err := errors.Join(w.writeStream(seen), rc.Close()); err != nil {
+	if err := errors.Join(w.writeStream(rc, seen), rc.Close()); err != nil {
 		return "", fmt.Errorf("%s: %s: %w", w.name, what, err)
 	}
 	w.setRight(seen.Digest())
