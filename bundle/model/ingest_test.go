@@ -243,15 +243,26 @@ func (g growing) Ingest(ctx context.Context, what string, size int64, open bundl
 
 func TestFileChangesWhileItIsSent(t *testing.T) {
 	t.Parallel()
-	dir := writeModel(t, t.TempDir(), nil)
-	memo := &notes{sum: map[string]string{}}
-	to, _ := place(t, regtest.New(t))
-	slow := growing{to, filepath.Join(dir, "model.safetensors")}
-	_, err := Build(t.Context(), Dir(dir, memo), Options{Into: into(slow, nil)})
-	if !errors.Is(err, bundle.ErrMismatch) || !strings.Contains(err.Error(), "model.safetensors") || memo.sum["model.safetensors"] != "" {
-		t.Errorf("got %v", err)
-	}
-	if ok, err := to.Resolve(t.Context(), "latest"); !errors.Is(err, bundle.ErrNotFound) {
-		t.Errorf("%v, %v", ok, err)
+	for name, to := range map[string]bundle.Ingester{
+		"registry": func() bundle.Ingester { to, _ := place(t, regtest.New(t)); return to }(),
+		"layout":   disk(t, "oci:"+filepath.Join(t.TempDir(), "layout")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := writeModel(t, t.TempDir(), nil)
+			memo := &notes{sum: map[string]string{}}
+			slow := growing{to, filepath.Join(dir, "model.safetensors")}
+			_, err := Build(t.Context(), Dir(dir, memo), Options{Into: into(slow, nil)})
+			if !errors.Is(err, bundle.ErrMismatch) || !strings.Contains(err.Error(), "model.safetensors") || memo.sum["model.safetensors"] != "" {
+				t.Errorf("got %v", err)
+			}
+			src, ok := to.(catalog)
+			if !ok {
+				return // what is not committed does not show
+			}
+			if ok, err := src.Resolve(t.Context(), "latest"); !errors.Is(err, bundle.ErrNotFound) {
+				t.Errorf("%v, %v", ok, err)
+			}
+		})
 	}
 }
