@@ -92,7 +92,7 @@ func TestIngestFails(t *testing.T) {
 	broken := errors.New("broken")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	for name, c := range map[string]struct {
-		ctx  context.Context //nolint:containedctx // a row of a table
+		ctx  context.Context
 		rc   io.ReadCloser
 		want error
 	}{
