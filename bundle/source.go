@@ -95,8 +95,8 @@ type Target interface {
 type Ingester interface {
 	// Ingest writes a blob of size bytes; what names it in events. The digest
 	// is that of the bytes that were taken. Errors: errors.ErrUnsupported where
-	// the place wants to know the digest first, or cannot take the blob this
-	// way: then hash it, and Push; [ErrMismatch] if the source has another
+	// the place probably has the blob, wants to know the digest first, or cannot
+	// take it this way: then hash it, and Push; [ErrMismatch] if the source has another
 	// size, [ErrUnauthorized], [ErrUnreachable], those of open.
 	Ingest(ctx context.Context, what string, size int64, open Opener) (digest.Digest, error)
 }
