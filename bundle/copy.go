@@ -171,6 +171,9 @@ func (p *progressReader) KnownFile() (*os.File, func(int64)) {
 	}
 }
 
+// CloneTo implements [Cloner].
+func (p *progressReader) CloneTo(path string) error { return CloneTo(p.ReadCloser, path) }
+
 // FileName implements [NamedStream].
 func (p *progressReader) FileName() string {
 	if named, ok := p.ReadCloser.(NamedStream); ok {

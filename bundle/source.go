@@ -5,6 +5,7 @@ package bundle
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 
@@ -57,6 +58,23 @@ type KnownFile interface {
 	KnownFile() (f *os.File, moved func(offset int64))
 }
 
+// Cloner is what the stream of an [Opener] can also be: a file of which the file
+// system can make a copy that shares its blocks. A target on the same file
+// system reads the copy, and keeps it if its bytes are right: none is written.
+type Cloner interface {
+	// CloneTo makes path, which is not there, such a copy, from which the stream
+	// goes on. It is called before the first Read. After an error all is as before.
+	CloneTo(path string) error
+}
+
+// CloneTo is that of r if it is a [Cloner], and errors.ErrUnsupported if not.
+func CloneTo(r io.Reader, path string) error {
+	if c, ok := r.(Cloner); ok {
+		return c.CloneTo(path)
+	}
+	return errors.ErrUnsupported
+}
+
 // Target is where the bytes of artifacts go. Implementations are safe for
 // concurrent use and make nothing visible before it is complete.
 type Target interface {
@@ -77,8 +95,8 @@ type Target interface {
 type Ingester interface {
 	// Ingest writes a blob of size bytes; what names it in events. The digest
 	// is that of the bytes that were taken. Errors: errors.ErrUnsupported where
-	// the place wants to know the digest first, or cannot take the blob this
-	// way: then hash it, and Push; [ErrMismatch] if the source has another
+	// the place probably has the blob, wants to know the digest first, or cannot
+	// take it this way: then hash it, and Push; [ErrMismatch] if the source has another
 	// size, [ErrUnauthorized], [ErrUnreachable], those of open.
 	Ingest(ctx context.Context, what string, size int64, open Opener) (digest.Digest, error)
 }

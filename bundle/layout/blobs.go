@@ -144,27 +144,47 @@ func (w *Writer) push(ctx context.Context, desc bundle.Descriptor, open bundle.O
 // that is a file of its own is linked if that can be: its bytes are on the disk
 // once, and are read once.
 func (w *Writer) writeBlob(ctx context.Context, desc bundle.Descriptor, r io.Reader) error {
-	path := filepath.Join(w.dir, filepath.FromSlash(blobName(desc.Digest)))
 	if named, ok := r.(bundle.NamedStream); ok {
-		if linked, err := linkBlob(ctx, desc, named.FileName(), path); linked || err != nil {
+		if linked, err := w.linkBlob(ctx, desc, named.FileName()); linked || err != nil {
 			return err
 		}
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), partialPrefix)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, bundle.NewVerifier(ctxio.Reader(ctx, r), desc))
-	return publish(f, path, err)
+	return w.writeStream(r, bundle.NewVerifier(ctxio.Reader(ctx, r), desc))
 }
 
-// linkBlob links the file from to path if its bytes are those of desc. It
-// reports false where that cannot be.
-func linkBlob(ctx context.Context, desc bundle.Descriptor, from, path string) (linked bool, err error) {
+// writeStream writes r, which seen reads, under the digest that it then has. A
+// file that can be cloned is: then its clone is read, and nothing written.
+func (w *Writer) writeStream(r io.Reader, seen *bundle.Verifier) error {
+	temp := w.partial()
+	cloned := bundle.CloneTo(r, temp) == nil
+	flag := os.O_RDWR
+	if !cloned {
+		flag |= os.O_CREATE | os.O_EXCL
+	}
+	f, err := os.OpenFile(temp, flag, 0o600)
+	if err != nil {
+		return errors.Join(err, ignoreMissing(os.Remove(temp)))
+	}
+	if cloned {
+		err = seen.Finish()
+	} else {
+		_, err = io.Copy(f, seen)
+	}
+	return w.publish(f, seen.Digest(), err)
+}
+
+// partial is a new name for a blob that is being written.
+func (w *Writer) partial() string {
+	return filepath.Join(w.dir, "blobs", "sha256", partialPrefix+rand.Text()[:12])
+}
+
+// linkBlob links a file under the name of a blob if its bytes are those of desc.
+// It reports false where that cannot be.
+func (w *Writer) linkBlob(ctx context.Context, desc bundle.Descriptor, from string) (linked bool, err error) {
 	if from == "" {
 		return false, nil
 	}
-	temp := filepath.Join(filepath.Dir(path), partialPrefix+rand.Text()[:12])
+	temp := w.partial()
 	if os.Link(from, temp) != nil {
 		return false, nil //nolint:nilerr // another file system, or one without links: it is copied
 	}
@@ -179,20 +199,21 @@ func linkBlob(ctx context.Context, desc bundle.Descriptor, from, path string) (l
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, bundle.ErrMismatch) {
 		return false, errors.Join(f.Close(), os.Remove(temp)) // another's file, or a wrong one: the stream says more
 	}
-	return true, publish(f, path, err)
+	return true, w.publish(f, desc.Digest, err)
 }
 
 // publish seals a temporary file and gives it its name, unless err says that it
-// is not right: then it is removed. The name is durable after Commit.
-func publish(f *os.File, path string, err error) error {
+// is not right: then it is removed. The name is durable after Commit. What is
+// staged for an archive is not sealed: nobody finds it after a crash.
+func (w *Writer) publish(f *os.File, d digest.Digest, err error) error {
 	if err == nil {
 		err = f.Chmod(0o444)
 	}
-	if err == nil {
+	if err == nil && w.archive == "" {
 		err = seal(f, f.Name(), os.Chtimes)
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
+		err = os.Rename(f.Name(), filepath.Join(w.dir, filepath.FromSlash(blobName(d))))
 	}
 	if err != nil {
 		return errors.Join(err, ignoreMissing(os.Remove(f.Name())))

@@ -60,13 +60,13 @@ func copyOne(t *testing.T, from, to bundle.Reference, o remote.Options) digest.D
 	if err != nil {
 		t.Fatal(err)
 	}
-	dst, finish, abort, err := transports.OpenTarget(t.Context(), to, o)
+	dst, err := transports.OpenTarget(t.Context(), to, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = errors.Join(bundle.Copy(t.Context(), src, dst, root, bundle.CopyOptions{}), dst.Tag(t.Context(), root, to.Tag), finish(t.Context()), closeSource())
+	err = errors.Join(bundle.Copy(t.Context(), src, dst, root, bundle.CopyOptions{}), dst.Tag(t.Context(), root, to.Tag), dst.Commit(t.Context()), dst.Close(), closeSource())
 	if err != nil {
-		t.Fatal(errors.Join(err, abort()))
+		t.Fatal(err)
 	}
 	src, closeSource, err = transports.OpenSource(to, o)
 	if err != nil {

@@ -12,8 +12,11 @@
 // [Writer.Commit] makes the tagged artifacts visible. An archive is staged as
 // a directory beside it and written whole at the end; what it held before is
 // kept. Writers of one place share a lock; one that finds it free clears what
-// killed writers left. A blob that comes as a file of the same file system, such
-// as a layer in the build cache, is linked and not copied.
+// killed writers left. A blob of unknown digest is hashed while it is written
+// ([Writer.Ingest]). Of a file on the same file system, as little as can be is
+// written: one that nobody writes to any more, such as a layer in the build
+// cache, is linked; of one that is the user's own, such as the weights of a
+// model, the layout has a clone, where there are clones, and else a copy.
 //
 // # Promises
 //

@@ -34,7 +34,8 @@ type Writer struct {
 	dir     string // the layout, or where an archive is staged
 	archive string // the tar file; "" for a directory
 	old     *Reader
-	unlock  func() error // the lock that keeps unfinished files from being swept
+	unlock  func() error                   // the lock that keeps unfinished files from being swept
+	sizes   func() (map[int64]bool, error) // of the blobs that were there before the first of ours
 
 	mu      sync.Mutex
 	entries []bundle.Descriptor    // tags and referrers to come
@@ -42,7 +43,10 @@ type Writer struct {
 	done    bool
 }
 
-var _ bundle.Target = (*Writer)(nil)
+var (
+	_ bundle.Target   = (*Writer)(nil)
+	_ bundle.Ingester = (*Writer)(nil)
+)
 
 // Create opens a layout, directory or archive, for writing, and makes it if it
 // is not there. What killed writers left unfinished is cleared. The caller
@@ -65,6 +69,7 @@ func Create(ctx context.Context, ref bundle.Reference) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", w.name, err)
 	}
+	w.sizes = sync.OnceValues(w.blobSizes)
 	return w, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/fileclone"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -145,6 +146,16 @@ func (d *directory) Open(_ context.Context, path string, offset int64) (_ io.Rea
 
 // diskFile is a file of a directory that was as it was listed when it was opened.
 type diskFile struct{ *os.File }
+
+// CloneTo implements [bundle.Cloner].
+func (f *diskFile) CloneTo(path string) error {
+	c, err := fileclone.Clone(f.File, path)
+	if err != nil {
+		return err
+	}
+	f.File, c = c, f.File
+	return c.Close()
+}
 
 // knownFile is one whose digest, in that state, is known.
 type knownFile struct{ *diskFile }

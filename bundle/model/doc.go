@@ -27,9 +27,9 @@
 // sha256, the file is not hashed before it is copied, only verified then; of
 // weights the header alone is read. So a repository of a hub goes into a
 // registry without lying on a disk. A directory knows what its [Memo] remembers.
-// Other files are hashed while they are sent, if [Build] is told where to
-// ([Into]), once the lint has passed; those that the place probably has, by their
-// size, are hashed first, because that is cheaper than to send them again.
+// Other files are hashed while they are sent, or written, if [Build] is told where
+// to ([Into]), once the lint has passed; those that the place probably has, by
+// their size, are hashed first, because that is cheaper than to send them again.
 //
 // Parameters are counted from the tensor shapes of all shards: where config.json
 // declares quantization, a packed 32-bit word holds 32/bits weights, the bits
@@ -39,8 +39,8 @@
 //
 // # Promises
 //
-// Files are never changed and never held in memory; each is read twice at most
-// (once to hash, once to copy), and one that changes in between is refused. What
+// Files are never changed and never held in memory; each is read once, or twice
+// where it has to be hashed first, and one that changes in between is refused. What
 // is sent before there is a manifest is named by nothing until the copy ends.
 // Safetensors headers are parsed strictly ([ReadHeader]): no allocation before
 // the length is checked, offsets that tile the data exactly, shapes that agree

@@ -21,15 +21,17 @@ import (
 // Into is the place that a model is going to. What [Build] sends there is read
 // once, to hash and to send it, and bundle.Copy finds it there.
 type Into struct {
-	Place  Place
-	Tag    string           // the name that the model will get
-	Events bundle.EventFunc // of what is sent; nil = none
+	Open   func(ctx context.Context) (bundle.Ingester, error) // asked once there is something to send
+	Tag    string                                             // the name that the model will get
+	Events bundle.EventFunc                                   // of what is sent; nil = none
 }
 
-// Place is a repository that takes blobs of unknown digest.
-type Place interface {
-	bundle.Source
-	bundle.Ingester
+// catalog is what such a place can also be: a repository that cannot tell by
+// itself what it probably has, but what its tags name.
+type catalog interface {
+	// Resolve and Manifest are those of [bundle.Source].
+	Resolve(ctx context.Context, name string) (bundle.Descriptor, error)
+	Manifest(ctx context.Context, desc bundle.Descriptor) ([]byte, error)
 	// Tags lists the names of what is there, the newest last as far as names
 	// tell.
 	Tags(ctx context.Context) ([]string, error)
@@ -114,12 +116,19 @@ func (s *scan) ingest(ctx context.Context, into *Into) error {
 	if len(todo) == 0 {
 		return nil
 	}
-	there := into.sizes(ctx)
+	place, err := into.Open(ctx)
+	if err != nil {
+		return err
+	}
+	there := map[int64]bool{}
+	if c, ok := place.(catalog); ok {
+		there = sizes(ctx, c, into.Tag)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(bundle.DefaultParallel)
 	for _, f := range todo {
 		if !there[f.size] {
-			g.Go(func() error { return s.ingestFile(ctx, f, into) })
+			g.Go(func() error { return s.ingestFile(ctx, f, place, into.Events) })
 		}
 	}
 	return g.Wait()
@@ -128,28 +137,28 @@ func (s *scan) ingest(ctx context.Context, into *Into) error {
 // sizes are those of the files that the tag names now, or, if there is none
 // yet, the last tags beside it. Whatever cannot be read is nothing: the copy will
 // say what is wrong.
-func (i *Into) sizes(ctx context.Context) map[int64]bool {
+func sizes(ctx context.Context, c catalog, tag string) map[int64]bool {
 	sizes := map[int64]bool{}
-	if i.addSizes(ctx, i.Tag, sizes) {
+	if addSizes(ctx, c, tag, sizes) {
 		return sizes
 	}
-	tags, err := i.Place.Tags(ctx)
+	tags, err := c.Tags(ctx)
 	if err != nil {
 		return nil
 	}
 	for _, tag := range tags[max(0, len(tags)-maxKin):] {
-		i.addSizes(ctx, tag, sizes)
+		addSizes(ctx, c, tag, sizes)
 	}
 	return sizes
 }
 
 // addSizes adds those of one tag, and reports whether it could.
-func (i *Into) addSizes(ctx context.Context, tag string, sizes map[int64]bool) bool {
-	desc, err := i.Place.Resolve(ctx, tag)
+func addSizes(ctx context.Context, c catalog, tag string, sizes map[int64]bool) bool {
+	desc, err := c.Resolve(ctx, tag)
 	if err != nil {
 		return false
 	}
-	data, err := i.Place.Manifest(ctx, desc)
+	data, err := c.Manifest(ctx, desc)
 	if err != nil {
 		return false
 	}
@@ -160,23 +169,23 @@ func (i *Into) addSizes(ctx context.Context, tag string, sizes map[int64]bool) b
 	return err == nil
 }
 
-func (s *scan) ingestFile(ctx context.Context, f *file, into *Into) error {
+func (s *scan) ingestFile(ctx context.Context, f *file, place bundle.Ingester, events bundle.EventFunc) error {
 	e := bundle.Event{Kind: bundle.EventStarted, What: f.path, Size: f.size}
 	tries := 0
-	sum, err := into.Place.Ingest(ctx, f.path, f.size, func(ctx context.Context) (io.ReadCloser, error) {
+	sum, err := place.Ingest(ctx, f.path, f.size, func(ctx context.Context) (io.ReadCloser, error) {
 		in, err := s.open(ctx, f, 0)
 		if err != nil {
 			return nil, err
 		}
 		if tries++; tries == 1 {
-			into.Events.Emit(e)
+			events.Emit(e)
 		}
-		return bundle.WithProgress(in, e, into.Events), nil
+		return bundle.WithProgress(in, e, events), nil
 	})
 	if errors.Is(err, errors.ErrUnsupported) {
 		if tries > 0 {
 			e.Kind, e.Attempt, e.Reason = bundle.EventRetry, tries+1, "the registry wants to know the digest first"
-			into.Events.Emit(e)
+			events.Emit(e)
 		}
 		return nil
 	}
@@ -187,6 +196,6 @@ func (s *scan) ingestFile(ctx context.Context, f *file, into *Into) error {
 		return err
 	}
 	e.Kind, e.Offset, e.Digest = bundle.EventDone, f.size, sum.String()
-	into.Events.Emit(e)
+	events.Emit(e)
 	return nil
 }

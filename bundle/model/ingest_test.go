@@ -25,8 +25,14 @@ import (
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
-// place opens a repository and collects what is sent to it.
-func place(t *testing.T, host string) (*Into, *regtest.Recorder) {
+// repository is a place that collects what is sent to it.
+type repository struct {
+	*remote.Repository
+	into *Into
+}
+
+// place opens a repository.
+func place(t *testing.T, host string) (repository, *regtest.Recorder) {
 	t.Helper()
 	ref, err := bundle.ParseSource(host+"/ai/tiny", "")
 	if err != nil {
@@ -37,7 +43,13 @@ func place(t *testing.T, host string) (*Into, *regtest.Recorder) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Into{Place: r, Tag: "latest", Events: rec.Emit}, rec
+	return repository{r, into(r, rec.Emit)}, rec
+}
+
+// into is a place that is open.
+func into(place bundle.Ingester, events bundle.EventFunc) *Into {
+	open := func(context.Context) (bundle.Ingester, error) { return place, nil }
+	return &Into{Open: open, Tag: "latest", Events: events}
 }
 
 // sent lists the files of which an event of that kind tells.
@@ -53,15 +65,11 @@ func sent(rec *regtest.Recorder, kind bundle.EventKind) []string {
 }
 
 // publish copies a built model and tags it.
-func publish(t *testing.T, a *Artifact, into *Into) {
+func publish(t *testing.T, a *Artifact, dst bundle.Target, events bundle.EventFunc) {
 	t.Helper()
-	dst, ok := into.Place.(bundle.Target)
-	if !ok {
-		t.Fatal("no target")
-	}
-	err := bundle.Copy(t.Context(), a, dst, a.Root(), bundle.CopyOptions{Events: into.Events})
+	err := bundle.Copy(t.Context(), a, dst, a.Root(), bundle.CopyOptions{Events: events})
 	if err == nil {
-		err = dst.Tag(t.Context(), a.Root(), into.Tag)
+		err = dst.Tag(t.Context(), a.Root(), "latest")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -79,9 +87,9 @@ func TestBuildInto(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, host := regtest.NewFaulty(t)
-	into, rec := place(t, host)
+	to, rec := place(t, host)
 	clear(hub.bytes)
-	a, err := Build(t.Context(), hub, Options{Into: into})
+	a, err := Build(t.Context(), hub, Options{Into: to.into})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,17 +103,17 @@ func TestBuildInto(t *testing.T) {
 		t.Errorf("%d bytes of %d were read", n, whole)
 	}
 	clear(hub.bytes)
-	publish(t, a, into)
+	publish(t, a, to, to.into.Events)
 	if n := hub.bytes["model.safetensors"] + hub.bytes["tokenizer.json"]; n != 0 {
 		t.Errorf("%d bytes were read again", n)
 	}
 	uploads := len(f.Requests(http.MethodPatch, ""))
 	again, rec := place(t, host)
-	b, err := Build(t.Context(), hub, Options{Into: again})
+	b, err := Build(t.Context(), hub, Options{Into: again.into})
 	if err != nil {
 		t.Fatal(err)
 	}
-	publish(t, b, again)
+	publish(t, b, again, again.into.Events)
 	if n := len(f.Requests(http.MethodPatch, "")); n != uploads || len(sent(rec, bundle.EventDone)) != 0 || b.Root().Digest != a.Root().Digest {
 		t.Errorf("%d uploads after %d; %v", n, uploads, rec)
 	}
@@ -128,8 +136,8 @@ func TestBuildIntoRefuses(t *testing.T) {
 			delete(hub.known, "model.safetensors")
 			change(hub)
 			f, host := regtest.NewFaulty(t)
-			into, _ := place(t, host)
-			if _, err := Build(t.Context(), hub, Options{Into: into}); err == nil {
+			to, _ := place(t, host)
+			if _, err := Build(t.Context(), hub, Options{Into: to.into}); err == nil {
 				t.Error("no error")
 			} else if _, ok := errors.AsType[*LintError](err); !ok {
 				t.Errorf("got %v", err)
@@ -147,18 +155,18 @@ func TestBuildIntoOddRegistry(t *testing.T) {
 	hub := newHub()
 	delete(hub.known, "model.safetensors")
 	_, host := regtest.NewFaulty(t, regtest.Fault{Method: http.MethodPatch, Status: http.StatusMethodNotAllowed})
-	into, rec := place(t, host)
-	a, err := Build(t.Context(), hub, Options{Into: into})
+	to, rec := place(t, host)
+	a, err := Build(t.Context(), hub, Options{Into: to.into})
 	if err != nil {
 		t.Fatal(err)
 	}
-	publish(t, a, into)
+	publish(t, a, to, to.into.Events)
 	if n := len(sent(rec, bundle.EventRetry)); n == 0 || len(sent(rec, bundle.EventDone)) != len(a.Model().Files)+1 {
 		t.Errorf("%v", rec)
 	}
 	_, host = regtest.NewFaulty(t, regtest.Fault{Method: http.MethodPost, Status: http.StatusForbidden})
-	into, _ = place(t, host)
-	if _, err := Build(t.Context(), hub, Options{Into: into}); !errors.Is(err, bundle.ErrUnauthorized) || !strings.Contains(err.Error(), host) {
+	to, _ = place(t, host)
+	if _, err := Build(t.Context(), hub, Options{Into: to.into}); !errors.Is(err, bundle.ErrUnauthorized) || !strings.Contains(err.Error(), host) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -185,8 +193,8 @@ func TestDirMemo(t *testing.T) {
 	t.Parallel()
 	dir := writeModel(t, t.TempDir(), nil)
 	memo := &notes{sum: map[string]string{}}
-	into, _ := place(t, regtest.New(t))
-	a, err := Build(t.Context(), Dir(dir, memo), Options{Into: into})
+	to, _ := place(t, regtest.New(t))
+	a, err := Build(t.Context(), Dir(dir, memo), Options{Into: to.into})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,23 +220,19 @@ func TestDirMemo(t *testing.T) {
 	if err := Pull(t.Context(), b, b.Root(), filepath.Join(t.TempDir(), "out"), PullOptions{}); !errors.Is(err, bundle.ErrMismatch) {
 		t.Errorf("got %v", err)
 	}
-	dst, ok := into.Place.(bundle.Target)
-	if !ok {
-		t.Fatal("no target")
-	}
-	if err := bundle.Copy(t.Context(), b, dst, b.Root(), bundle.CopyOptions{}); !errors.Is(err, bundle.ErrMismatch) {
+	if err := bundle.Copy(t.Context(), b, to, b.Root(), bundle.CopyOptions{}); !errors.Is(err, bundle.ErrMismatch) {
 		t.Errorf("got %v", err)
 	}
 }
 
 // growing changes a file of a directory while it is sent.
 type growing struct {
-	Place
+	bundle.Ingester
 	file string
 }
 
 func (g growing) Ingest(ctx context.Context, what string, size int64, open bundle.Opener) (digest.Digest, error) {
-	return g.Place.Ingest(ctx, what, size, func(ctx context.Context) (io.ReadCloser, error) {
+	return g.Ingester.Ingest(ctx, what, size, func(ctx context.Context) (io.ReadCloser, error) {
 		rc, err := open(ctx)
 		if err == nil && what == filepath.Base(g.file) {
 			err = os.Truncate(g.file, size+1)
@@ -239,15 +243,26 @@ func (g growing) Ingest(ctx context.Context, what string, size int64, open bundl
 
 func TestFileChangesWhileItIsSent(t *testing.T) {
 	t.Parallel()
-	dir := writeModel(t, t.TempDir(), nil)
-	memo := &notes{sum: map[string]string{}}
-	into, _ := place(t, regtest.New(t))
-	into.Place = growing{into.Place, filepath.Join(dir, "model.safetensors")}
-	_, err := Build(t.Context(), Dir(dir, memo), Options{Into: into})
-	if !errors.Is(err, bundle.ErrMismatch) || !strings.Contains(err.Error(), "model.safetensors") || memo.sum["model.safetensors"] != "" {
-		t.Errorf("got %v", err)
-	}
-	if ok, err := into.Place.Resolve(t.Context(), "latest"); !errors.Is(err, bundle.ErrNotFound) {
-		t.Errorf("%v, %v", ok, err)
+	for name, to := range map[string]bundle.Ingester{
+		"registry": func() bundle.Ingester { to, _ := place(t, regtest.New(t)); return to }(),
+		"layout":   disk(t, "oci:"+filepath.Join(t.TempDir(), "layout")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := writeModel(t, t.TempDir(), nil)
+			memo := &notes{sum: map[string]string{}}
+			slow := growing{to, filepath.Join(dir, "model.safetensors")}
+			_, err := Build(t.Context(), Dir(dir, memo), Options{Into: into(slow, nil)})
+			if !errors.Is(err, bundle.ErrMismatch) || !strings.Contains(err.Error(), "model.safetensors") || memo.sum["model.safetensors"] != "" {
+				t.Errorf("got %v", err)
+			}
+			src, ok := to.(catalog)
+			if !ok {
+				return // what is not committed does not show
+			}
+			if ok, err := src.Resolve(t.Context(), "latest"); !errors.Is(err, bundle.ErrNotFound) {
+				t.Errorf("%v, %v", ok, err)
+			}
+		})
 	}
 }

@@ -105,6 +105,9 @@ func guardHead(rc io.ReadCloser, f *file) io.ReadCloser {
 	return &headGuard{ReadCloser: rc, file: f, left: f.headSize, seen: digest.SHA256.Digester()}
 }
 
+// CloneTo implements [bundle.Cloner].
+func (g *headGuard) CloneTo(path string) error { return bundle.CloneTo(g.ReadCloser, path) }
+
 // Read implements io.Reader.
 func (g *headGuard) Read(p []byte) (int, error) {
 	n, err := g.ReadCloser.Read(p)

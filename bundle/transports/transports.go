@@ -31,27 +31,38 @@ func OpenSource(ref bundle.Reference, o remote.Options) (src bundle.Source, clos
 	return r, r.Close, nil
 }
 
-// OpenTarget opens the place ref names for writing. The caller calls exactly
-// one of finish, which makes visible what was pushed and tagged, and abort.
-// After an error of finish abort is called too. Errors: those of
-// [remote.Open] and [layout.Create].
-func OpenTarget(ctx context.Context, ref bundle.Reference, o remote.Options) (dst bundle.Target, finish func(context.Context) error, abort func() error, err error) {
+// Destination is a place that was opened for writing.
+type Destination interface {
+	bundle.Target
+	bundle.Ingester
+	// Commit makes visible what was pushed and tagged. Nothing is pushed after it.
+	Commit(ctx context.Context) error
+	// Close gives up what was not committed. It is called in any case.
+	Close() error
+}
+
+// OpenTarget opens the place ref names for writing; the caller closes it.
+// Errors: those of [remote.Open] and [layout.Create].
+func OpenTarget(ctx context.Context, ref bundle.Reference, o remote.Options) (Destination, error) {
 	if ref.Transport == bundle.TransportDocker {
 		r, err := remote.Open(ref, o)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, err
 		}
-		return r, func(context.Context) error { return nil }, func() error { return nil }, nil
+		return repository{r}, nil
 	}
 	w, err := layout.Create(ctx, ref)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	finish = func(ctx context.Context) error {
-		if err := w.Commit(ctx); err != nil {
-			return err
-		}
-		return w.Close()
-	}
-	return w, finish, w.Close, nil
+	return w, nil
 }
+
+// repository is a repository of a registry: what arrives there shows at once.
+type repository struct{ *remote.Repository }
+
+// Commit implements [Destination].
+func (repository) Commit(context.Context) error { return nil }
+
+// Close implements [Destination].
+func (repository) Close() error { return nil }

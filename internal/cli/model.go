@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
-	"github.com/metalpack/metalpack/bundle/remote"
 	"github.com/metalpack/metalpack/internal/edge"
 )
 
@@ -95,27 +93,18 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 		return err
 	}
 	defer func() { err = errors.Join(err, closeOrigin()) }()
-	moved := a.tally()
-	into, err := a.into(dest, moved)
+	to, moved := &place{app: a, ref: dest}, a.tally()
+	defer func() { err = errors.Join(err, to.Close()) }()
+	art, err := model.Build(ctx, origin, model.Options{
+		Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events(),
+		Into: &model.Into{Open: to.ingester, Tag: tagOf(dest), Events: moved.event},
+	})
 	if err != nil {
 		return err
 	}
-	art, err := model.Build(ctx, origin, model.Options{Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events(), Into: into})
+	all, err := a.writeModel(ctx, art, flavors, to, moved)
 	if err != nil {
 		return err
-	}
-	var all []written
-	for _, flavor := range flavors {
-		one, err := art.In(flavor)
-		if err != nil {
-			return err
-		}
-		w, err := a.move(ctx, one, one.Root(), beside(dest, len(all) > 0), moved)
-		if err != nil {
-			return err
-		}
-		all = append(all, w)
-		moved = a.tally()
 	}
 	if len(all) == 1 {
 		return a.result(all[0], all[0].Reference+"\n")
@@ -123,27 +112,39 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 	return a.result(all, join(all))
 }
 
-// into is where files can go while they are hashed: a registry, and no other
-// place.
-func (a *app) into(dest bundle.Reference, moved *tally) (*model.Into, error) {
-	if dest.Transport != bundle.TransportDocker {
-		return nil, nil //nolint:nilnil // nowhere is a place here, not a failure
+// writeModel writes a model in one format or two, which show together. moved
+// has counted what was sent for the first.
+func (a *app) writeModel(ctx context.Context, art *model.Artifact, flavors []model.Flavor, to *place, moved *tally) (all []written, err error) {
+	var notes []func()
+	for i, flavor := range flavors {
+		one, err := art.In(flavor)
+		if err != nil {
+			return nil, err
+		}
+		dest, counted := beside(to.ref, i > 0), moved
+		if i > 0 {
+			counted = a.tally()
+		}
+		w, err := to.put(ctx, one, one.Root(), dest, counted)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, w)
+		notes = append(notes, func() { a.noteMoved(dest, counted) })
 	}
-	place, err := remote.Open(dest, a.remote())
-	if err != nil {
+	if err := to.dst.Commit(ctx); err != nil {
 		return nil, err
 	}
-	return &model.Into{Place: place, Tag: cmp.Or(dest.Name(), "latest"), Events: moved.event}, nil
+	for _, note := range notes {
+		note()
+	}
+	return all, nil
 }
 
 // beside is where the second format goes.
 func beside(dest bundle.Reference, second bool) bundle.Reference {
 	if second {
-		name := dest.Tag
-		if name == "" {
-			name = "latest"
-		}
-		dest.Tag = name + dockerSuffix
+		dest.Tag = tagOf(dest) + dockerSuffix
 	}
 	return dest
 }

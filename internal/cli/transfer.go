@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -32,41 +33,72 @@ func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descri
 func (a *app) move(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference, moved *tally) (written, error) {
 	out, err := a.transfer(ctx, src, root, dest, moved)
 	if err == nil {
-		a.note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
+		a.noteMoved(dest, moved)
 	}
 	return out, err
 }
 
+func (a *app) noteMoved(dest bundle.Reference, moved *tally) {
+	a.note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
+}
+
 // transfer copies an artifact to dest and tags it there.
 func (a *app) transfer(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference, moved *tally) (out written, err error) {
-	dst, commit, abort, err := transports.OpenTarget(ctx, dest, a.remote())
-	if err != nil {
+	to := &place{app: a, ref: dest}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	if out, err = to.put(ctx, src, root, dest, moved); err != nil {
 		return out, err
 	}
-	committed := false
-	defer func() {
-		if !committed {
-			err = errors.Join(err, abort())
-		}
-	}()
-	a.expect(ctx, src, root)
-	if err := bundle.Copy(ctx, src, dst, root, bundle.CopyOptions{Events: moved.event}); err != nil {
+	return out, to.dst.Commit(ctx)
+}
+
+// place is where artifacts are written. It is opened when the first byte is to
+// go there: what is refused before that leaves nothing behind.
+type place struct {
+	app *app
+	ref bundle.Reference
+	dst transports.Destination // nil until it is opened
+}
+
+func (p *place) open(ctx context.Context) (err error) {
+	if p.dst == nil {
+		p.dst, err = transports.OpenTarget(ctx, p.ref, p.app.remote())
+	}
+	return err
+}
+
+// ingester opens the place for files that are hashed on their way.
+func (p *place) ingester(ctx context.Context) (bundle.Ingester, error) {
+	err := p.open(ctx)
+	return p.dst, err
+}
+
+// put copies an artifact and gives it the tag of dest, which shows once the
+// place is committed.
+func (p *place) put(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference, moved *tally) (out written, err error) {
+	if err := p.open(ctx); err != nil {
 		return out, err
 	}
-	if name := dest.Name(); dest.Digest == "" {
-		if name == "" {
-			name = "latest"
-		}
-		if err := dst.Tag(ctx, root, name); err != nil {
-			return out, err
-		}
-	}
-	if err := commit(ctx); err != nil {
+	p.app.expect(ctx, src, root)
+	if err := bundle.Copy(ctx, src, p.dst, root, bundle.CopyOptions{Events: moved.event}); err != nil {
 		return out, err
 	}
-	committed = true
+	if err := p.dst.Tag(ctx, root, tagOf(dest)); err != nil {
+		return out, err
+	}
 	dest.Digest = root.Digest
 	return written{Reference: dest.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, nil
+}
+
+// tagOf is the tag that an artifact gets at a destination.
+func tagOf(dest bundle.Reference) string { return cmp.Or(dest.Tag, "latest") }
+
+// Close gives up what was not committed.
+func (p *place) Close() error {
+	if p.dst == nil {
+		return nil
+	}
+	return p.dst.Close()
 }
 
 // expect lets a terminal tell how much of a copy is left. Whatever cannot be read
