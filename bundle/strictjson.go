@@ -12,8 +12,13 @@ import (
 	"unicode/utf8"
 )
 
-// maxJSONDepth bounds the nesting of any document read from outside.
-const maxJSONDepth = 64
+// Bounds of any document read from outside. A value of two bytes costs its
+// reader a hundred: the largest honest document, the index of a model of a
+// trillion parameters, has less than half of these.
+const (
+	maxJSONDepth  = 64
+	maxJSONValues = 1 << 19
+)
 
 // decodeStrict decodes one JSON document into v. Go's decoder lets the last of
 // two equal keys win, takes a second document for nothing, and repairs bad
@@ -34,13 +39,20 @@ func decodeStrict(data []byte, v any) error {
 }
 
 // DecodeStrict is decodeStrict for the packages below bundle: one document, no
-// duplicate keys, UTF-8, bounded depth. Errors wrap [ErrInvalid].
+// duplicate keys, UTF-8, bounded depth and number of values. Errors wrap
+// [ErrInvalid].
 func DecodeStrict(data []byte, v any) error { return decodeStrict(data, v) }
 
-// checkKeys walks the tokens of one document.
+// keyWalk walks the tokens of one document.
+type keyWalk struct {
+	dec    *json.Decoder
+	values int
+}
+
 func checkKeys(dec *json.Decoder) error {
 	dec.UseNumber()
-	if err := walkValue(dec, 0); err != nil {
+	w := &keyWalk{dec: dec}
+	if err := w.value(0); err != nil {
 		return err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
@@ -49,11 +61,14 @@ func checkKeys(dec *json.Decoder) error {
 	return nil
 }
 
-func walkValue(dec *json.Decoder, depth int) error {
+func (w *keyWalk) value(depth int) error {
 	if depth > maxJSONDepth {
 		return fmt.Errorf("nested deeper than %d", maxJSONDepth)
 	}
-	tok, err := dec.Token()
+	if w.values++; w.values > maxJSONValues {
+		return fmt.Errorf("more than %d values", maxJSONValues)
+	}
+	tok, err := w.dec.Token()
 	if err != nil {
 		return err
 	}
@@ -62,9 +77,9 @@ func walkValue(dec *json.Decoder, depth int) error {
 		return nil
 	}
 	keys := map[string]bool{}
-	for dec.More() {
+	for w.dec.More() {
 		if delim == '{' {
-			key, err := dec.Token()
+			key, err := w.dec.Token()
 			if err != nil {
 				return err
 			}
@@ -74,10 +89,10 @@ func walkValue(dec *json.Decoder, depth int) error {
 			}
 			keys[name] = true
 		}
-		if err := walkValue(dec, depth+1); err != nil {
+		if err := w.value(depth + 1); err != nil {
 			return err
 		}
 	}
-	_, err = dec.Token() // the closing delimiter
+	_, err = w.dec.Token() // the closing delimiter
 	return err
 }

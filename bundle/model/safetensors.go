@@ -22,8 +22,9 @@ const (
 	MaxHeader  = 100_000_000 // bytes
 	MaxTensors = 1 << 17
 	maxRank    = 16
-	maxName    = 512     // bytes of a tensor's name
+	maxName    = 256     // bytes of the name of a tensor, or of a key of __metadata__
 	maxString  = 4 << 20 // bytes of one name or value; the decoder holds it several times
+	maxNotes   = 1 << 12 // keys of __metadata__
 )
 
 // dtypeBits is the width of one element of each dtype.
@@ -53,8 +54,8 @@ func (t Tensor) Elements() uint64 {
 
 // Header is what a safetensors file says about itself.
 type Header struct {
-	Tensors  []Tensor // sorted by where their data begins
-	Metadata map[string]string
+	Tensors  []Tensor          // sorted by where their data begins
+	Metadata map[string]string // __metadata__: the first 64 keys in the order of their bytes, none over 1 KiB with its value
 }
 
 // ReadHeader reads the header of a safetensors file of the given size, and no
@@ -139,18 +140,29 @@ func parseHeader(text io.Reader) (*Header, error) {
 
 func (h *Header) readMetadata(dec *json.Decoder) error {
 	h.Metadata = map[string]string{}
-	return walkObject(dec, func(key string) error {
+	seen := map[string]bool{}
+	err := walkObject(dec, func(key string) error {
+		if len(key) > maxName || len(seen) == maxNotes {
+			return invalid("__metadata__: %q: want at most %d keys of at most %d bytes", clip(key), maxNotes, maxName)
+		}
 		tok, err := dec.Token()
 		if err != nil {
 			return err
 		}
 		value, ok := tok.(string)
-		if _, twice := h.Metadata[key]; !ok || twice {
+		if !ok || seen[key] {
 			return invalid("__metadata__: %q: want one string", clip(key))
 		}
-		h.Metadata[key] = value
+		if seen[key] = true; len(key)+len(value) <= maxHeaderValue {
+			h.Metadata[key] = value
+		}
 		return nil
 	})
+	keys := sortedKeys(h.Metadata)
+	for _, key := range keys[min(maxHeaderKeys, len(keys)):] {
+		delete(h.Metadata, key)
+	}
+	return err
 }
 
 func readTensor(dec *json.Decoder, name string) (Tensor, error) {

@@ -36,7 +36,7 @@ func (s *scan) readWeights(ctx context.Context) {
 	if s.failed != nil {
 		return
 	}
-	var total atomic.Int64
+	var total readHeaders
 	headers, bad := make([]*Header, len(shards)), make([]error, len(shards))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(bundle.DefaultParallel)
@@ -64,26 +64,39 @@ func (s *scan) readWeights(ctx context.Context) {
 	}
 }
 
-// maxHeaders is the cap on the headers of all shards, in bytes: that of one, and
+// Caps on the headers of all shards. The first is in bytes: that of one, and
 // room for the others' beginnings.
-const maxHeaders = MaxHeader + 1<<20
+const (
+	maxHeaders    = MaxHeader + 1<<20
+	maxAllTensors = 1 << 18
+)
 
-// readHeader reads the header of a file, and remembers what it read. total is
-// what was read of all of them.
-func (s *scan) readHeader(ctx context.Context, f *file, total *atomic.Int64) (h *Header, err error) {
+// readHeaders is what was read of all of them.
+type readHeaders struct{ bytes, tensors atomic.Int64 }
+
+// readHeader reads the header of a file, and remembers what it read.
+func (s *scan) readHeader(ctx context.Context, f *file, total *readHeaders) (h *Header, err error) {
+	if total.tensors.Load() > maxAllTensors {
+		return nil, tooMany()
+	}
 	in, err := s.origin.Open(ctx, f.path, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer fsatomic.CloseErr(&err, in)
 	seen := digest.SHA256.Digester()
-	counted := &countReader{total: total, r: io.TeeReader(ctxio.Reader(ctx, in), seen.Hash())}
+	counted := &countReader{total: &total.bytes, r: io.TeeReader(ctxio.Reader(ctx, in), seen.Hash())}
 	if h, err = ReadHeader(counted, f.size); err != nil {
 		return nil, err
+	}
+	if total.tensors.Add(int64(len(h.Tensors))) > maxAllTensors {
+		return nil, tooMany()
 	}
 	f.head, f.headSize = seen.Digest(), counted.n
 	return h, nil
 }
+
+func tooMany() error { return invalid("the shards have more than %d tensors in all", maxAllTensors) }
 
 // countReader counts what is read through it, and ends when all of them have
 // read too much.
