@@ -85,8 +85,23 @@ func TestLint(t *testing.T) {
 		{"right total", map[string]string{shardIndex: `{"metadata":{"total_size":72},"weight_map":{"a.weight":"model.safetensors"}}`}, nil},
 		{"bits unlike shapes", map[string]string{"config.json": `{"quantization":{"bits":8,"group_size":64}}`}, []string{"quantization warning config.json"}},
 		{"packed without a word", map[string]string{"config.json": `{"a":1}`}, []string{"quantization warning config.json"}},
-		{"type that MLX does not read", map[string]string{"b.safetensors": string(safetensors(`{"b":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}`, 8))}, []string{"dtype warning "}},
+		{"type that MLX does not read", map[string]string{"b.safetensors": string(safetensors(`{"b":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}`, 8))}, []string{"shards warning b.safetensors", "dtype warning "}},
 		{"large template (F9)", map[string]string{"t.jinja": strings.Repeat("x", MaxTemplate+1)}, []string{"templates error t.jinja"}},
+		{"licences by other names", map[string]string{"MODEL_LICENSE": "1", "THIRD_PARTY_NOTICES.txt": "2", "Llama-LICENSE.md": "3", "LICENSE-2.0": "4"}, nil},
+		{"Mistral's tokenizers", map[string]string{"tokenizer.json": "", "tokenizer.model": "1", "tokenizer.model.v3": "2", "tokenizer.model.v7m1": "3"}, nil},
+		{"tokenizers of their own", map[string]string{"tokenizer.json": "", "tiktoken.model": "1"}, nil},
+		{"a tokenizer further down", map[string]string{"tokenizer.json": "", "x/tokenizer.model": "1"}, []string{"tokenizer error "}},
+		{"consolidated beside the model", map[string]string{"consolidated.safetensors": shard}, []string{"shards error consolidated.safetensors"}},
+		{"an adapter beside the model", map[string]string{"adapters.safetensors": shard}, []string{"shards error adapters.safetensors"}},
+		{"weights by another name", map[string]string{"model.safetensors": "", "weights.safetensors": shard}, []string{"shards warning weights.safetensors"}},
+		{"all weights nested", map[string]string{"model.safetensors": "", "x/w.safetensors": shard}, []string{"nested-weights warning x/w.safetensors", "weights error "}},
+		{"the index has a tensor in another shard", map[string]string{"model-b.safetensors": shard, shardIndex: `{"weight_map":{"a.weight":"model-b.safetensors","b":"model-b.safetensors"}}`}, []string{"shards warning " + shardIndex}},
+		{"an adapter", map[string]string{"config.json": "", "tokenizer.json": "", "tokenizer_config.json": "", "model.safetensors": "", "adapter_config.json": "{}", "adapters.safetensors": shard}, []string{"config error "}},
+		{"a pipeline for images", map[string]string{"config.json": "", "tokenizer.json": "", "tokenizer_config.json": "", "model.safetensors": "", "model_index.json": "{}", "vae/w.safetensors": shard}, []string{"config error ", "nested-weights warning vae/w.safetensors"}},
+		{"GGUF alone", map[string]string{"config.json": "", "tokenizer.json": "", "tokenizer_config.json": "", "model.safetensors": "", "x.gguf": "GGUF"}, []string{"config error ", "file-type error x.gguf"}},
+		{"packed by another program", map[string]string{"config.json": `{"quantization_config":{"quant_method":"bitsandbytes","load_in_4bit":true}}`}, []string{"quantization error config.json"}},
+		{"packed for MLX, with what it was made from", map[string]string{"config.json": `{"quantization":{"bits":4,"group_size":64},"quantization_config":{"quant_method":"bitsandbytes"}}`}, nil},
+		{"a config of millions of keys", map[string]string{"config.json": "{" + manyKeys(1<<19) + "}"}, []string{"config error config.json"}},
 		{"two sets", map[string]string{"other.safetensors": string(safetensors(weights+" ", 72))}, []string{"shards error other.safetensors"}},
 	}
 	for _, tt := range tests {
@@ -128,5 +143,63 @@ func TestLintSymlinks(t *testing.T) {
 	}
 	if _, err := Build(t.Context(), Dir(dir, nil), Options{Allow: []string{RuleSymlink}}); err == nil || !strings.Contains(err.Error(), "cannot be allowed") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A rule that is misspelt, and one that cannot be allowed, are told apart.
+func TestAllowUnknown(t *testing.T) {
+	t.Parallel()
+	for rule, want := range map[string]string{"pickel": `no lint rule "pickel"; those that can be allowed: tokenizer, `, RuleName: `lint rule "name" cannot be allowed; those that can: tokenizer, `} {
+		_, err := Lint(t.Context(), Dir(t.TempDir(), nil), Options{Allow: []string{rule}})
+		if !errors.Is(err, bundle.ErrInvalid) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// Weights that no engine loads are not counted, whatever they are.
+func TestNestedWeightsAreNotCounted(t *testing.T) {
+	t.Parallel()
+	nested := string(safetensors(`{"a.weight":{"dtype":"F16","shape":[2,2],"data_offsets":[0,8]}}`, 8))
+	for _, path := range []string{"2_Dense/model.safetensors", "original/model.safetensors"} {
+		dir := writeModel(t, t.TempDir(), map[string]string{path: nested, shardIndex: `{"metadata":{"total_size":72},"weight_map":{"a.weight":"model.safetensors"}}`})
+		findings, err := Lint(t.Context(), Dir(dir, nil), Options{})
+		if err != nil || len(findings) != 1 || findings[0].File != path {
+			t.Fatalf("%v, %v", findings, err)
+		}
+		if got := strings.Contains(findings[0].Message, "finds no config.json"); got != (path < "model") {
+			t.Errorf("%s: %s", path, findings[0].Message)
+		}
+		if n := build(t, dir, Options{}).Metadata().Parameters; n != 128 {
+			t.Errorf("%s: %d parameters", path, n)
+		}
+	}
+}
+
+// The headers of all shards together are bounded, by bytes and by tensors.
+func TestHeadersInAll(t *testing.T) {
+	t.Parallel()
+	dir := writeModel(t, t.TempDir(), nil)
+	origin := Dir(dir, nil)
+	if _, err := origin.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s, f := &scan{origin: origin}, &file{path: "model.safetensors", size: int64(8 + len(weights) + 72)}
+	for _, tt := range []struct {
+		bytes, tensors int64
+		want           string
+	}{
+		{0, maxAllTensors - 3, ""},
+		{0, maxAllTensors - 2, "more than 262144 tensors in all"},
+		{maxHeaders - 8 - int64(len(weights)), 0, ""},
+		{maxHeaders, 0, "over 101048576 bytes"},
+	} {
+		total := &readHeaders{}
+		total.bytes.Store(tt.bytes)
+		total.tensors.Store(tt.tensors)
+		_, err := s.readHeader(t.Context(), f, total)
+		if (tt.want == "") != (err == nil) || err != nil && (!errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%+v: %v", tt, err)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -18,6 +19,15 @@ func safetensors(header string, size int) []byte {
 	out := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
 	out = append(out, header...)
 	return append(out, make([]byte, size)...)
+}
+
+// manyKeys is the inside of an object with n keys.
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"k%d":""`, i)
+	}
+	return b.String()[1:]
 }
 
 func TestReadHeader(t *testing.T) {
@@ -61,7 +71,9 @@ func TestReadHeader(t *testing.T) {
 		{"leading space", ` {}`, 0, "does not begin"},
 		{"second document", `{}{}`, 0, "after the header's end"},
 		{"newline at the end", "{}\n", 0, "after the header's end"},
-		{"long name", `{"` + strings.Repeat("a", maxName+1) + `":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "a name of 513 bytes"},
+		{"long name", `{"` + strings.Repeat("a", maxName+1) + `":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "a name of 257 bytes"},
+		{"a key of __metadata__ too long", `{"__metadata__":{"` + strings.Repeat("a", maxName+1) + `":""}}`, 0, "at most 256 bytes"},
+		{"keys of __metadata__ without end", `{"__metadata__":{` + manyKeys(maxNotes+1) + `}}`, 0, "at most 4096 keys"},
 		{"long string", `{"__metadata__":{"a":"` + strings.Repeat(`\"`, maxString) + `"}}`, 0, "a string of more than"},
 		{"rune cut by the end", "{\"\xe2\x82", 0, "UTF-8"},
 		{"runes", `{"__metadata__":{"a":"` + strings.Repeat("x€", 10_000) + `"}}`, 0, ""},

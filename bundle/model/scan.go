@@ -33,6 +33,9 @@ type file struct {
 	headSize int64
 }
 
+// atTop reports whether a file lies beside config.json.
+func (f *file) atTop() bool { return !strings.Contains(f.path, "/") }
+
 // scan is an origin as it was read, with what is wrong with it.
 type scan struct {
 	origin   Origin
@@ -43,6 +46,7 @@ type scan struct {
 	facts    Facts
 	files    []*file // sorted by path
 	findings []Finding
+	foreign  bool  // not a language model at all; what one would need is not missed
 	failed   error // the first error that is not the model's fault
 
 	config   *Config
