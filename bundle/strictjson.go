@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"unicode/utf8"
 )
 
@@ -29,13 +30,43 @@ func decodeStrict(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return fmt.Errorf("JSON is not UTF-8: %w", ErrInvalid)
 	}
-	if err := checkKeys(json.NewDecoder(bytes.NewReader(data))); err != nil {
-		return fmt.Errorf("JSON: %w: %w", err, ErrInvalid)
+	if len(bytes.TrimSpace(data)) == 0 {
+		return fmt.Errorf("JSON: there is none: %w", ErrInvalid)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if err := checkKeys(dec); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errors.New("ends too early")
+		}
+		return fmt.Errorf("JSON: %w at byte %d: %w", err, dec.InputOffset(), ErrInvalid)
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("JSON: %w: %w", err, ErrInvalid)
+		return fmt.Errorf("JSON: %w: %w", inWords(err), ErrInvalid)
 	}
 	return nil
+}
+
+// inWords says of a value of another type what it is and what it should be,
+// without the names that types have in Go.
+func inWords(err error) error {
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return err
+	}
+	what := "the document"
+	if wrong.Field != "" {
+		what = fmt.Sprintf("%q", wrong.Field)
+	}
+	want := wrong.Type.String()
+	switch wrong.Type.Kind() {
+	case reflect.Map, reflect.Struct:
+		want = "object"
+	case reflect.Slice, reflect.Array:
+		want = "array"
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		want = "whole number"
+	}
+	return fmt.Errorf("%s is of type %s, want %s, at byte %d", what, wrong.Value, want, wrong.Offset)
 }
 
 // DecodeStrict is decodeStrict for the packages below bundle: one document, no

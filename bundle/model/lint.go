@@ -44,6 +44,7 @@ const (
 	RuleWeights = "weights" // no safetensors, or unreadable ones
 	RuleName    = "name"    // a path that is not the same file everywhere
 	RuleSymlink = "symlink"
+	RulePointer = "lfs-pointer" // a file of Git LFS that was not fetched
 
 	RuleTokenizer    = "tokenizer"
 	RuleChatTemplate = "chat-template" // none
@@ -117,7 +118,7 @@ func checkAllow(allow []string) error {
 	for _, rule := range allow {
 		switch {
 		case slices.Contains(Allowable(), rule):
-		case slices.Contains([]string{RuleConfig, RuleWeights, RuleName, RuleSymlink}, rule):
+		case slices.Contains([]string{RuleConfig, RuleWeights, RuleName, RuleSymlink, RulePointer}, rule):
 			return invalid("lint rule %q cannot be allowed; those that can: %s", rule, strings.Join(Allowable(), ", "))
 		default:
 			return invalid("no lint rule %q; those that can be allowed: %s", rule, strings.Join(Allowable(), ", "))
@@ -127,10 +128,10 @@ func checkAllow(allow []string) error {
 }
 
 // lintFiles judges the files by their names.
-func (s *scan) lintFiles() {
+func (s *scan) lintFiles(ctx context.Context) {
 	var templates []string
 	for _, f := range s.files {
-		s.lintFile(f)
+		s.lintFile(ctx, f)
 		if f.kind == KindTemplate && f.atTop() {
 			templates = append(templates, f.path)
 		}
@@ -166,10 +167,12 @@ const MaxTokenizer = 100_000_000
 // layer.
 const largeLayer = 10_000_000_000
 
-func (s *scan) lintFile(f *file) {
+func (s *scan) lintFile(ctx context.Context, f *file) {
 	ext := extension(f.path)
 	exclude := fmt.Sprintf("--exclude %q", f.path)
 	switch {
+	case s.pointer(ctx, f):
+		s.find(RulePointer, SeverityError, f.path, "a pointer of Git LFS, which stands where the file should be", "get the files with 'git lfs pull', or download the model again")
 	case f.kind == KindCode:
 		if s.several(ext) {
 			exclude = fmt.Sprintf("--exclude %q", "*"+ext)
@@ -190,6 +193,25 @@ func (s *scan) lintFile(f *file) {
 	if f.size > largeLayer {
 		s.find(RuleSize, SeverityWarning, f.path, fmt.Sprintf("%d bytes; some registries refuse layers over 10 GB", f.size), "split the weights into more shards")
 	}
+}
+
+// Every pointer of Git LFS begins with lfsMark and is not longer than maxPointer.
+const (
+	lfsMark    = "version https://git-lfs.github.com/spec/"
+	maxPointer = 200
+)
+
+// pointer reports whether a file is what Git LFS leaves in its place.
+func (s *scan) pointer(ctx context.Context, f *file) bool {
+	if s.failed != nil || f.size > maxPointer || f.size < int64(len(lfsMark)) || f.kind == KindDoc || f.kind == KindLicense {
+		return false
+	}
+	if !f.read {
+		if _, err := s.readAll(ctx, f); err != nil {
+			s.fail(f, err)
+		}
+	}
+	return f.pointer
 }
 
 // several reports whether more than one file has an extension.

@@ -18,6 +18,8 @@ import (
 
 const weights = `{"a.weight":{"dtype":"U32","shape":[2,8],"data_offsets":[0,64]},"a.scales":{"dtype":"F16","shape":[2,1],"data_offsets":[64,68]},"a.biases":{"dtype":"F16","shape":[2,1],"data_offsets":[68,72]}}`
 
+const lfsPointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+
 // writeModel writes a small sound model, changed by the given files; an empty
 // string leaves a file out.
 func writeModel(t *testing.T, dir string, changes map[string]string) string {
@@ -102,6 +104,10 @@ func TestLint(t *testing.T) {
 		{"packed by another program", map[string]string{"config.json": `{"quantization_config":{"quant_method":"bitsandbytes","load_in_4bit":true}}`}, []string{"quantization error config.json"}},
 		{"packed for MLX, with what it was made from", map[string]string{"config.json": `{"quantization":{"bits":4,"group_size":64},"quantization_config":{"quant_method":"bitsandbytes"}}`}, nil},
 		{"a config of millions of keys", map[string]string{"config.json": "{" + manyKeys(1<<19) + "}"}, []string{"config error config.json"}},
+		{"pointers of Git LFS", map[string]string{"config.json": lfsPointer, "tokenizer.json": lfsPointer + " ", "model.safetensors": lfsPointer + "  ", shardIndex: lfsPointer + "   "}, []string{
+			"lfs-pointer error config.json", "lfs-pointer error model.safetensors", "lfs-pointer error " + shardIndex, "lfs-pointer error tokenizer.json",
+		}},
+		{"an index without shards", map[string]string{shardIndex: `{"metadata":{}}`}, []string{"shards error " + shardIndex}},
 		{"two sets", map[string]string{"other.safetensors": string(safetensors(weights+" ", 72))}, []string{"shards error other.safetensors"}},
 	}
 	for _, tt := range tests {

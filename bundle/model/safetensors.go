@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -69,9 +71,12 @@ func ReadHeader(r io.Reader, size int64) (*Header, error) {
 		return nil, fmt.Errorf("safetensors header: %w", err)
 	}
 	text := &headerText{r: io.LimitReader(r, n), size: n}
-	h, err := parseHeader(text)
+	h, at, err := parseHeader(text)
 	if text.err != nil { // the parser's is what came of it
-		err = text.err
+		at, err = text.bad, text.err
+	}
+	if errors.Is(err, bundle.ErrInvalid) && !strings.Contains(err.Error(), "offset ") {
+		err = invalid("%s at byte %d", strings.TrimSuffix(err.Error(), ": "+bundle.ErrInvalid.Error()), 8+at)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("safetensors header: %w", err)
@@ -93,6 +98,8 @@ func headerLength(r io.Reader, size int64) (int64, error) {
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
 	switch {
+	case n > MaxHeader && isASCII(prefix[:]):
+		return 0, invalid("begins with the text %q, where its length should be", prefix[:])
 	case n < 2:
 		return 0, invalid("declares %d bytes", n)
 	case n > MaxHeader:
@@ -103,9 +110,14 @@ func headerLength(r io.Reader, size int64) (int64, error) {
 	return int64(n), nil
 }
 
+// isASCII reports whether bytes are printable text.
+func isASCII(p []byte) bool {
+	return !slices.ContainsFunc(p, func(c byte) bool { return c < ' ' || c > '~' })
+}
+
 // parseHeader walks the tokens itself: the decoder of encoding/json would let
-// the last of two equal keys win and ignore their case.
-func parseHeader(text io.Reader) (*Header, error) {
+// the last of two equal keys win and ignore their case. at is how far it came.
+func parseHeader(text io.Reader) (_ *Header, at int64, _ error) {
 	dec := json.NewDecoder(text)
 	dec.UseNumber()
 	h := &Header{}
@@ -135,7 +147,7 @@ func parseHeader(text io.Reader) (*Header, error) {
 	if err != nil && !errors.Is(err, bundle.ErrInvalid) {
 		err = fmt.Errorf("offset %d: %w: %w", 8+end, err, bundle.ErrInvalid)
 	}
-	return h, err
+	return h, end, err
 }
 
 func (h *Header) readMetadata(dec *json.Decoder) error {
@@ -205,7 +217,7 @@ func readTensor(dec *json.Decoder, name string) (Tensor, error) {
 func (t Tensor) check() error {
 	width, ok := dtypeBits[t.DType]
 	if !ok {
-		return invalid("tensor %q: dtype %q", clip(t.Name), clip(t.DType))
+		return invalid("tensor %q: dtype %q is none of safetensors", clip(t.Name), clip(t.DType))
 	}
 	total := width
 	for _, d := range t.Shape {

@@ -58,7 +58,7 @@ func TestReadHeader(t *testing.T) {
 		{"overflow", `{"a":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}`, 0, "overflows"},
 		{"backwards", `{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}}`, 1, "does not fill"},
 		{"unknown dtype", `{"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,1]}}`, 1, "dtype"},
-		{"duplicate tensor", `{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "twice"},
+		{"duplicate tensor", `{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "twice at byte 64"},
 		{"duplicate key", `{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "twice"},
 		{"unknown key", `{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}}`, 1, "unknown key"},
 		{"case of key", `{"a":{"DType":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "unknown key"},
@@ -78,7 +78,7 @@ func TestReadHeader(t *testing.T) {
 		{"rune cut by the end", "{\"\xe2\x82", 0, "UTF-8"},
 		{"runes", `{"__metadata__":{"a":"` + strings.Repeat("x€", 10_000) + `"}}`, 0, ""},
 		{"cut", `{"a":`, 0, "EOF"},
-		{"not UTF-8", "{\"\xff\":1}", 0, "UTF-8"},
+		{"not UTF-8", "{\"\xff\":1}", 0, "UTF-8 at byte 10"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -33,7 +33,7 @@ func (s *scan) lintShards(ctx context.Context) {
 		return
 	}
 	data, ok := s.read(ctx, shardIndex, RuleShards, MaxConfigFile)
-	if !ok {
+	if !ok || s.lookup(shardIndex).pointer {
 		return
 	}
 	var index struct {
@@ -42,6 +42,10 @@ func (s *scan) lintShards(ctx context.Context) {
 	}
 	if err := bundle.DecodeStrict(data, &index); err != nil {
 		s.find(RuleShards, SeverityError, shardIndex, err.Error(), "put sound JSON there")
+		return
+	}
+	if len(index.WeightMap) == 0 {
+		s.find(RuleShards, SeverityError, shardIndex, "there is no weight_map in it", "mend the index, "+withoutIndex)
 		return
 	}
 	s.lintIndex(index.WeightMap, owner)

@@ -54,6 +54,9 @@ func (s *scan) readWeights(ctx context.Context) {
 		return
 	}
 	for i, f := range shards {
+		if f.pointer {
+			continue
+		}
 		if bad[i] != nil {
 			s.find(RuleWeights, SeverityError, f.path, bad[i].Error(), "download or convert it again")
 			continue
