@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -22,9 +23,9 @@ const (
 )
 
 // decodeStrict decodes one JSON document into v. Go's decoder lets the last of
-// two equal keys win, takes a second document for nothing, and repairs bad
-// UTF-8; two readers could then see two documents in the same bytes, so all of
-// that is an error here. Unknown fields are ignored, as the image
+// two equal keys win, takes "Layers" for layers, a second document for nothing,
+// and repairs bad UTF-8; two readers could then see two documents in the same
+// bytes, so all of that is an error here. Unknown fields are ignored, as the image
 // specification asks. Errors wrap [ErrInvalid].
 func decodeStrict(data []byte, v any) error {
 	if !utf8.Valid(data) {
@@ -34,7 +35,7 @@ func decodeStrict(data []byte, v any) error {
 		return fmt.Errorf("JSON: there is none: %w", ErrInvalid)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := checkKeys(dec); err != nil {
+	if err := checkKeys(dec, reflect.TypeOf(v)); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("ends too early")
 		}
@@ -78,12 +79,13 @@ func DecodeStrict(data []byte, v any) error { return decodeStrict(data, v) }
 type keyWalk struct {
 	dec    *json.Decoder
 	values int
+	fields map[reflect.Type]map[string]reflect.Type // of structs, by key
 }
 
-func checkKeys(dec *json.Decoder) error {
+func checkKeys(dec *json.Decoder, into reflect.Type) error {
 	dec.UseNumber()
-	w := &keyWalk{dec: dec}
-	if err := w.value(0); err != nil {
+	w := &keyWalk{dec: dec, fields: map[reflect.Type]map[string]reflect.Type{}}
+	if err := w.value(0, into); err != nil {
 		return err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
@@ -92,7 +94,8 @@ func checkKeys(dec *json.Decoder) error {
 	return nil
 }
 
-func (w *keyWalk) value(depth int) error {
+// value walks a value that goes into a type; nil if nobody looks at it.
+func (w *keyWalk) value(depth int, into reflect.Type) error {
 	if depth > maxJSONDepth {
 		return fmt.Errorf("nested deeper than %d", maxJSONDepth)
 	}
@@ -109,6 +112,7 @@ func (w *keyWalk) value(depth int) error {
 	}
 	keys := map[string]bool{}
 	for w.dec.More() {
+		below := elem(into)
 		if delim == '{' {
 			key, err := w.dec.Token()
 			if err != nil {
@@ -119,11 +123,60 @@ func (w *keyWalk) value(depth int) error {
 				return fmt.Errorf("key %q twice", name)
 			}
 			keys[name] = true
+			if below, err = w.member(into, name); err != nil {
+				return err
+			}
 		}
-		if err := w.value(depth + 1); err != nil {
+		if err := w.value(depth+1, below); err != nil {
 			return err
 		}
 	}
 	_, err = w.dec.Token() // the closing delimiter
 	return err
+}
+
+// elem is what the elements of a list or map go into.
+func elem(t reflect.Type) reflect.Type {
+	if t = target(t); t == nil || (t.Kind() != reflect.Slice && t.Kind() != reflect.Array && t.Kind() != reflect.Map) {
+		return nil
+	}
+	return t.Elem()
+}
+
+// target follows pointers. Types that read their JSON themselves are nobody's
+// business here.
+func target(t reflect.Type) reflect.Type {
+	for t != nil && !reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		if t.Kind() != reflect.Pointer {
+			return t
+		}
+		t = t.Elem()
+	}
+	return nil
+}
+
+// member is what the value of a key goes into: a field by the name in its tag,
+// as all formats have it. A key that differs from a
+// field's in case alone would be taken for it.
+func (w *keyWalk) member(t reflect.Type, key string) (reflect.Type, error) {
+	if t = target(t); t == nil || t.Kind() != reflect.Struct {
+		return elem(t), nil
+	}
+	if w.fields[t] == nil {
+		w.fields[t] = map[string]reflect.Type{}
+		for _, f := range reflect.VisibleFields(t) {
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+				w.fields[t][name] = f.Type
+			}
+		}
+	}
+	if into, ok := w.fields[t][key]; ok {
+		return into, nil
+	}
+	for name := range w.fields[t] {
+		if strings.EqualFold(name, key) {
+			return nil, fmt.Errorf("key %q, which is %q in another case,", key, name)
+		}
+	}
+	return nil, nil
 }

@@ -95,7 +95,7 @@ func newScan(ctx context.Context, origin Origin, o Options) (*scan, error) {
 func checkPatterns(patterns []string) error {
 	for _, pattern := range patterns {
 		if !doublestar.ValidatePattern(pattern) {
-			return invalid("pattern %q", pattern)
+			return invalid("pattern %q is not sound; want one like *.py or original/**", pattern)
 		}
 	}
 	return nil
