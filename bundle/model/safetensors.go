@@ -66,12 +66,17 @@ type Header struct {
 // with its offsets, and the offsets tile the data without gap or overlap up to
 // the file's end. Errors wrap [bundle.ErrInvalid], but for those of r.
 func ReadHeader(r io.Reader, size int64) (*Header, error) {
+	return readHeader(r, size, func() error { return nil })
+}
+
+// readHeader is ReadHeader that asks before every tensor whether it may go on.
+func readHeader(r io.Reader, size int64, more func() error) (*Header, error) {
 	n, err := headerLength(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("safetensors header: %w", err)
 	}
 	text := &headerText{r: io.LimitReader(r, n), size: n}
-	h, at, err := parseHeader(text)
+	h, at, err := parseHeader(text, more)
 	if text.err != nil { // the parser's is what came of it
 		at, err = text.bad, text.err
 	}
@@ -117,7 +122,7 @@ func isASCII(p []byte) bool {
 
 // parseHeader walks the tokens itself: the decoder of encoding/json would let
 // the last of two equal keys win and ignore their case. at is how far it came.
-func parseHeader(text io.Reader) (_ *Header, at int64, _ error) {
+func parseHeader(text io.Reader, more func() error) (_ *Header, at int64, _ error) {
 	dec := json.NewDecoder(text)
 	dec.UseNumber()
 	h := &Header{}
@@ -135,6 +140,9 @@ func parseHeader(text io.Reader) (_ *Header, at int64, _ error) {
 		}
 		if len(h.Tensors) == MaxTensors {
 			return invalid("more than %d tensors", MaxTensors)
+		}
+		if err := more(); err != nil {
+			return err
 		}
 		t, err := readTensor(dec, key)
 		h.Tensors = append(h.Tensors, t)

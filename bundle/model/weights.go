@@ -78,11 +78,16 @@ const (
 // readHeaders is what was read of all of them.
 type readHeaders struct{ bytes, tensors atomic.Int64 }
 
+// more counts one tensor.
+func (r *readHeaders) more() error {
+	if r.tensors.Add(1) > maxAllTensors {
+		return invalid("the shards have more than %d tensors in all", maxAllTensors)
+	}
+	return nil
+}
+
 // readHeader reads the header of a file, and remembers what it read.
 func (s *scan) readHeader(ctx context.Context, f *file, total *readHeaders) (h *Header, err error) {
-	if total.tensors.Load() > maxAllTensors {
-		return nil, tooMany()
-	}
 	in, err := s.origin.Open(ctx, f.path, 0)
 	if err != nil {
 		return nil, err
@@ -90,17 +95,12 @@ func (s *scan) readHeader(ctx context.Context, f *file, total *readHeaders) (h *
 	defer fsatomic.CloseErr(&err, in)
 	seen := digest.SHA256.Digester()
 	counted := &countReader{total: &total.bytes, r: io.TeeReader(ctxio.Reader(ctx, in), seen.Hash())}
-	if h, err = ReadHeader(counted, f.size); err != nil {
+	if h, err = readHeader(counted, f.size, total.more); err != nil {
 		return nil, err
-	}
-	if total.tensors.Add(int64(len(h.Tensors))) > maxAllTensors {
-		return nil, tooMany()
 	}
 	f.head, f.headSize = seen.Digest(), counted.n
 	return h, nil
 }
-
-func tooMany() error { return invalid("the shards have more than %d tensors in all", maxAllTensors) }
 
 // countReader counts what is read through it, and ends when all of them have
 // read too much.
