@@ -6,7 +6,6 @@ package model
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -62,7 +61,7 @@ func (s *scan) otherKind() (what, fix string) {
 		return "this is an adapter, which runs only in the model that it was trained on", "fuse the two with mlx_lm.fuse, and take the result"
 	case s.has("model_index.json"):
 		return "this is a pipeline that makes images, and only language models are served here", "run it with a program that makes images"
-	case slices.ContainsFunc(s.files, func(f *file) bool { return extension(f.path) == ".gguf" }):
+	case s.count(".gguf") > 0 && s.count(".safetensors") == 0:
 		return "this is a GGUF model, and only MLX safetensors run here", "look for a conversion of the model to MLX, or make one with mlx_lm.convert"
 	}
 	return "", ""

@@ -92,6 +92,16 @@ func TestLintForm(t *testing.T) {
 	}
 }
 
+// How many tensors there are is counted, whatever a header says of it.
+func TestTensorCount(t *testing.T) {
+	t.Parallel()
+	header := `{"__metadata__":{"format":"mlx","tensor_count":"9"},` + weights[1:]
+	a := build(t, writeModel(t, t.TempDir(), map[string]string{"model.safetensors": string(safetensors(header, 72))}), Options{Flavor: FlavorDocker})
+	if want := `"safetensors":{"format":"mlx","tensor_count":"3"}`; !strings.Contains(string(a.config), want) {
+		t.Errorf("%s has not %s", a.config, want)
+	}
+}
+
 // A layer over 10 GB is a warning: nobody knows of all registries what they take.
 func TestLintLayerSize(t *testing.T) {
 	t.Parallel()

@@ -174,7 +174,7 @@ func (s *scan) lintFile(ctx context.Context, f *file) {
 	case s.pointer(ctx, f):
 		s.find(RulePointer, SeverityError, f.path, "a pointer of Git LFS, which stands where the file should be", "get the files with 'git lfs pull', or download the model again")
 	case f.kind == KindCode:
-		if s.several(ext) {
+		if s.count(ext) > 1 {
 			exclude = fmt.Sprintf("--exclude %q", "*"+ext)
 		}
 		s.find(RuleCode, SeverityError, f.path, "code in a model; it would run on every user's machine", exclude)
@@ -214,15 +214,14 @@ func (s *scan) pointer(ctx context.Context, f *file) bool {
 	return f.pointer
 }
 
-// several reports whether more than one file has an extension.
-func (s *scan) several(ext string) bool {
-	n := 0
+// count says how many files have an extension.
+func (s *scan) count(ext string) (n int) {
 	for _, f := range s.files {
 		if extension(f.path) == ext {
 			n++
 		}
 	}
-	return n > 1
+	return n
 }
 
 // nested says what becomes of weights that lie below config.json.

@@ -141,19 +141,9 @@ func TestParametersAsPublished(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			c, err := ParseConfig([]byte(tt.config))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := newShapes(c.Quantization, tt.plain)
-			tt.write(s)
-			md := describe(c, []*Header{s.h}, 0)
+			md := describeShapes(t, tt.config, tt.plain, tt.write)
 			if md.Parameters != tt.want || md.Quantization.String() != tt.quantization {
 				t.Errorf("got %d parameters, %s, want %d, %s", md.Parameters, md.Quantization, tt.want, tt.quantization)
-			}
-			check := &scan{config: c, headers: []*Header{s.h}}
-			if check.lintTensors(); len(check.findings) > 0 {
-				t.Errorf("%v", check.findings)
 			}
 		})
 	}
