@@ -5,6 +5,7 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,12 @@ func decodeStrict(data []byte, v any) error {
 	return nil
 }
 
+// jsonNames are the words of JSON for what is not called so in Go.
+var jsonNames = map[reflect.Kind]string{
+	reflect.Map: "object", reflect.Struct: "object", reflect.Slice: "array", reflect.Array: "array",
+	reflect.Int: "whole number", reflect.Int64: "whole number", reflect.Uint64: "whole number",
+}
+
 // inWords says of a value of another type what it is and what it should be,
 // without the names that types have in Go.
 func inWords(err error) error {
@@ -58,15 +65,7 @@ func inWords(err error) error {
 	if wrong.Field != "" {
 		what = fmt.Sprintf("%q", wrong.Field)
 	}
-	want := wrong.Type.String()
-	switch wrong.Type.Kind() {
-	case reflect.Map, reflect.Struct:
-		want = "object"
-	case reflect.Slice, reflect.Array:
-		want = "array"
-	case reflect.Int, reflect.Int64, reflect.Uint64:
-		want = "whole number"
-	}
+	want := cmp.Or(jsonNames[wrong.Type.Kind()], wrong.Type.String())
 	return fmt.Errorf("%s is of type %s, want %s, at byte %d", what, wrong.Value, want, wrong.Offset)
 }
 
