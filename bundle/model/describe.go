@@ -83,16 +83,30 @@ func (s *scan) lintAutoMap(name string, modules []string) {
 	}
 }
 
+// templates are the files of chat templates at the top; the one by whose name
+// engines look is the first.
+func (s *scan) templates() []*file {
+	var out []*file
+	for _, f := range s.files {
+		switch {
+		case f.kind != KindTemplate || !f.atTop():
+		case f.path == "chat_template.jinja":
+			out = append([]*file{f}, out...)
+		default:
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // readTemplate finds the chat template: a file of its own goes before the key
 // in tokenizer_config.json, as engines have it.
 func (s *scan) readTemplate(ctx context.Context) {
-	for _, f := range s.files {
-		if f.kind == KindTemplate && f.atTop() {
-			if data, ok := s.read(ctx, f.path, RuleTemplates, MaxTemplate); ok {
-				s.template = string(data)
-			}
-			return
+	if all := s.templates(); len(all) > 0 {
+		if data, ok := s.read(ctx, all[0].path, RuleTemplates, MaxTemplate); ok {
+			s.template = string(data)
 		}
+		return
 	}
 	if s.template == "" {
 		if o, ok := s.readObject(ctx, "chat_template.json", RuleTemplates); ok {

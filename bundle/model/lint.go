@@ -129,16 +129,13 @@ func checkAllow(allow []string) error {
 
 // lintFiles judges the files by their names.
 func (s *scan) lintFiles(ctx context.Context) {
-	var templates []string
 	for _, f := range s.files {
 		s.lintFile(ctx, f)
-		if f.kind == KindTemplate && f.atTop() {
-			templates = append(templates, f.path)
-		}
 	}
-	if len(templates) > 1 {
-		s.find(RuleTemplates, SeverityError, templates[1], fmt.Sprintf("a second template beside %q; Docker Model Runner rebuilds such a model at every load", templates[0]),
-			"--exclude one of them")
+	templates := s.templates()
+	for _, f := range templates[min(1, len(templates)):] {
+		s.find(RuleTemplates, SeverityError, f.path, fmt.Sprintf("a second template beside %q; Docker Model Runner rebuilds such a model at every load", templates[0].path),
+			fmt.Sprintf("--exclude %q", f.path))
 	}
 	if s.foreign {
 		return

@@ -73,6 +73,7 @@ func TestLint(t *testing.T) {
 		{"other weights (F8)", map[string]string{"a.gguf": "x", "b.dduf": "y", "data": "z"}, []string{"file-type error a.gguf", "file-type error b.dduf", "file-type error data"}},
 		{"equal files", map[string]string{"special.json": `{}`}, []string{"equal-files error tokenizer.json"}},
 		{"two templates", map[string]string{"a.jinja": "1", "b.jinja": "2"}, []string{"templates error b.jinja"}},
+		{"a template beside the one that engines look for", map[string]string{"a.jinja": "1", "chat_template.jinja": "2"}, []string{"templates error a.jinja"}},
 		{"device name", map[string]string{"con.json": "1"}, []string{"name error con.json"}},
 		{"case", map[string]string{"A.json": "11", "a.json": "22"}, []string{"name error "}},
 		{"nested weights", map[string]string{"x/w.safetensors": shard}, []string{"nested-weights warning x/w.safetensors"}},
