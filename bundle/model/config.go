@@ -4,6 +4,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -22,6 +23,7 @@ type Config struct {
 	Quantization Quantization
 	Context      int64  // context length in tokens; 0 if it is not stated
 	Tied         bool   // the output layer is the embedding; a tensor for it is not loaded
+	Packer       string // what packed the weights, if no MLX engine can unpack them
 	ModelFile    string // code the model asks to have loaded
 	AutoMap      []string
 }
@@ -112,6 +114,7 @@ func configOf(o object) *Config {
 		if c.Quantization.Bits == 0 {
 			c.Quantization = quantization(in)
 		}
+		c.Packer = cmp.Or(c.Packer, foreignPacker(in))
 		if tied, ok := get[bool](in, "tie_word_embeddings"); ok {
 			said = append(said, tied)
 		}

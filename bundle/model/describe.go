@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/metalpack/metalpack/bundle"
 )
 
@@ -21,7 +23,11 @@ var autoMapFiles = []string{
 func (s *scan) readConfigs(ctx context.Context) {
 	s.config = &Config{}
 	if s.lookup("config.json") == nil {
-		s.find(RuleConfig, SeverityError, "", "there is no config.json; no engine can tell what this is", "add the config.json that belongs to the weights")
+		what, fix := s.otherKind()
+		if s.foreign = what != ""; !s.foreign {
+			what, fix = "no engine can tell what this is", "add the config.json that belongs to the weights"
+		}
+		s.find(RuleConfig, SeverityError, "", "there is no config.json; "+what, fix)
 	}
 	for _, name := range autoMapFiles {
 		rule := RuleConfig
@@ -47,6 +53,20 @@ func (s *scan) readConfigs(ctx context.Context) {
 	}
 }
 
+// otherKind says what files without a config.json are, if they are known not to
+// be a language model, and what to do with them.
+func (s *scan) otherKind() (what, fix string) {
+	switch {
+	case s.has("adapter_config.json", "adapters.safetensors", "adapter_model.safetensors"):
+		return "this is an adapter, which runs only in the model that it was trained on", "fuse the two with mlx_lm.fuse, and take the result"
+	case s.has("model_index.json"):
+		return "this is a pipeline that makes images, and only language models are served here", "run it with a program that makes images"
+	case s.count(".gguf") > 0 && s.count(".safetensors") == 0:
+		return "this is a GGUF model, and only MLX safetensors run here", "look for a conversion of the model to MLX, or make one with mlx_lm.convert"
+	}
+	return "", ""
+}
+
 // lintAutoMap judges the code that a file names. Code that is not there is
 // never loaded, and most such models run without it.
 func (s *scan) lintAutoMap(name string, modules []string) {
@@ -63,16 +83,30 @@ func (s *scan) lintAutoMap(name string, modules []string) {
 	}
 }
 
+// templates are the files of chat templates at the top; the one by whose name
+// engines look is the first.
+func (s *scan) templates() []*file {
+	var out []*file
+	for _, f := range s.files {
+		switch {
+		case f.kind != KindTemplate || !f.atTop():
+		case f.path == "chat_template.jinja":
+			out = append([]*file{f}, out...)
+		default:
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // readTemplate finds the chat template: a file of its own goes before the key
 // in tokenizer_config.json, as engines have it.
 func (s *scan) readTemplate(ctx context.Context) {
-	for _, f := range s.files {
-		if f.kind == KindTemplate && !strings.Contains(f.path, "/") {
-			if data, ok := s.read(ctx, f.path, RuleTemplates, MaxTemplate); ok {
-				s.template = string(data)
-			}
-			return
+	if all := s.templates(); len(all) > 0 {
+		if data, ok := s.read(ctx, all[0].path, RuleTemplates, MaxTemplate); ok {
+			s.template = string(data)
 		}
+		return
 	}
 	if s.template == "" {
 		if o, ok := s.readObject(ctx, "chat_template.json", RuleTemplates); ok {
@@ -112,7 +146,8 @@ func LintArtifact(ctx context.Context, src bundle.Source, root bundle.Descriptor
 		return nil, err
 	}
 	s := &scan{allow: o.Allow}
-	s.lintManifest(m, manifest.Config.MediaType, manifest.Layers)
+	s.lintManifest(m, manifest)
+	s.lintTitles(manifest.Layers)
 	if len(m.Archives) > 0 { // their files are not at hand
 		return s.findings, checkAllow(o.Allow)
 	}
@@ -122,17 +157,30 @@ func LintArtifact(ctx context.Context, src bundle.Source, root bundle.Descriptor
 
 // lintManifest judges the form of an artifact, by what other readers make of
 // it.
-func (s *scan) lintManifest(m *Model, configType string, layers []bundle.Descriptor) {
+func (s *scan) lintManifest(m *Model, manifest *ocispec.Manifest) {
+	configType := manifest.Config.MediaType
 	if strings.HasPrefix(configType, legacyPrefix) {
 		s.find(RuleForm, SeverityWarning, "", fmt.Sprintf("the older name %q; Docker Model Runner refuses it", configType), "build it again with metalpack model build")
 	}
 	if m.Flavor == FlavorDockerV01 {
 		s.find(RuleForm, SeverityWarning, "", "Docker's form v0.1; names are lost, and modctl and oras make no model of it", "build it again with metalpack model build")
 	}
+	if m.Flavor == FlavorModelPack && manifest.ArtifactType == "" {
+		s.find(RuleForm, SeverityWarning, "", "there is no artifactType; Docker Model Runner drops config.json and the tokenizer of such a model", "build it again with metalpack model build")
+	}
+	for _, f := range m.Files {
+		if f.Descriptor.MediaType == dockerTemplate && extension(f.Path) != ".jinja" {
+			s.find(RuleForm, SeverityWarning, f.Path, "its layer is that of a chat template, and it is not Jinja; Docker Model Runner hands it to the engine, where chat requests fail", "build it again with metalpack model build")
+		}
+	}
 	if len(m.Archives) > 0 {
 		s.find(RuleForm, SeverityError, "", fmt.Sprintf("%d layers are archives; Docker Model Runner writes them as they are, and no engine finds the files", len(m.Archives)),
 			"pull it into a directory and build it again: metalpack pull, metalpack model build")
 	}
+}
+
+// lintTitles judges by which names oras writes the files.
+func (s *scan) lintTitles(layers []bundle.Descriptor) {
 	for _, d := range layers {
 		p, title := d.Annotations[bundle.AnnotationFilepath], d.Annotations[bundle.AnnotationTitle]
 		switch {

@@ -46,8 +46,9 @@ type dockerFS struct {
 
 func (a *Artifact) dockerConfig() dockerConfig {
 	m, md := a.model, a.metadata
-	safetensors := map[string]string{"tensor_count": strconv.Itoa(md.Tensors)}
+	safetensors := map[string]string{}
 	maps.Copy(safetensors, md.Header)
+	safetensors["tensor_count"] = strconv.Itoa(md.Tensors) // whatever a header says
 	return dockerConfig{
 		Config: dockerFields{
 			Format: m.Format, Quantization: m.Quantization, Parameters: m.Parameters, Architecture: m.Architecture,

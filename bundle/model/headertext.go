@@ -18,6 +18,7 @@ type headerText struct {
 	size int64
 	at   int64 // bytes that came
 	err  error // what made Read fail, but for the end
+	bad  int64 // where that was, or close behind it
 
 	rune    []byte // the beginning of one
 	string  int    // bytes of the string so far, its quotation mark included; 0 = outside of one
@@ -27,10 +28,12 @@ type headerText struct {
 // Read implements io.Reader.
 func (t *headerText) Read(p []byte) (int, error) {
 	n, err := t.r.Read(p)
+	t.bad = t.at
 	if bad := t.check(p[:n]); bad != nil {
 		t.err = bad
 		return 0, bad
 	}
+	t.bad = t.at
 	if errors.Is(err, io.EOF) && t.at < t.size {
 		err = invalid("ends after %d of %d bytes", t.at, t.size)
 	} else if errors.Is(err, io.EOF) && len(t.rune) > 0 {
@@ -47,7 +50,7 @@ func (t *headerText) check(p []byte) error {
 		return invalid("offset 8: does not begin with '{'")
 	}
 	t.at += int64(len(p))
-	for _, c := range p {
+	for i, c := range p {
 		switch {
 		case t.escaped:
 			t.escaped = false
@@ -61,6 +64,7 @@ func (t *headerText) check(p []byte) error {
 			t.string++
 		}
 		if t.string > maxString {
+			t.bad += int64(i)
 			return invalid("a string of more than %d bytes", maxString)
 		}
 	}
@@ -78,6 +82,7 @@ func (t *headerText) checkRunes(p []byte) error {
 		r, n := utf8.DecodeRune(p)
 		if r == utf8.RuneError && n == 1 {
 			if utf8.FullRune(p) {
+				t.bad = t.at - int64(len(p))
 				return invalid("not UTF-8")
 			}
 			t.rune = slices.Clone(p)

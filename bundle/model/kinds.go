@@ -5,6 +5,7 @@ package model
 
 import (
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -73,7 +74,7 @@ func KindOf(p string) Kind {
 		return KindLicense
 	case slices.Contains(docExtensions, ext), strings.HasPrefix(name, "readme"):
 		return KindDoc
-	case slices.Contains(configExtensions, ext):
+	case slices.Contains(configExtensions, ext), olderTokenizer.MatchString(name):
 		return KindConfig
 	}
 	return KindOther
@@ -85,13 +86,19 @@ var (
 	weightExtensions = []string{".safetensors", ".gguf", ".dduf"}
 	codeExtensions   = []string{".py", ".pyc", ".pyd", ".pyx", ".so", ".dylib", ".dll", ".exe", ".sh", ".js", ".metallib", ".metal", ".ipynb", ".lua", ".rb", ".pl", ".bat", ".wasm"}
 	pickleExtensions = []string{".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".npy", ".npz", ".joblib", ".h5", ".msgpack"}
-	docExtensions    = []string{".md", ".rst", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"}
+	docExtensions    = []string{".md", ".rst", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".cff", ".bib"}
 	configExtensions = []string{".json", ".jsonl", ".txt", ".model", ".tiktoken", ".vocab", ".yaml", ".yml"}
 )
 
+// olderTokenizer is what Mistral calls the versions of its tokenizer.model.
+var olderTokenizer = regexp.MustCompile(`^tokenizer\.model\.v[0-9a-z]+$`)
+
+// isLicense reports whether a lower-case name is a licence's: LICENSE-2.0, or
+// MODEL_LICENSE, THIRD_PARTY_NOTICES.txt.
 func isLicense(name string) bool {
+	text := slices.Contains([]string{"", ".txt", ".md", ".rst", ".pdf"}, path.Ext(name))
 	for _, w := range []string{"license", "licence", "copying", "notice", "use_policy"} {
-		if strings.HasPrefix(name, w) {
+		if strings.HasPrefix(name, w) || (text && strings.Contains(name, w)) {
 			return true
 		}
 	}

@@ -44,6 +44,7 @@ const (
 	RuleWeights = "weights" // no safetensors, or unreadable ones
 	RuleName    = "name"    // a path that is not the same file everywhere
 	RuleSymlink = "symlink"
+	RulePointer = "lfs-pointer" // a file of Git LFS that was not fetched
 
 	RuleTokenizer    = "tokenizer"
 	RuleChatTemplate = "chat-template" // none
@@ -115,32 +116,44 @@ func Allowable() []string {
 // nothing without a word.
 func checkAllow(allow []string) error {
 	for _, rule := range allow {
-		if !slices.Contains(Allowable(), rule) {
+		switch {
+		case slices.Contains(Allowable(), rule):
+		case slices.Contains([]string{RuleConfig, RuleWeights, RuleName, RuleSymlink, RulePointer}, rule):
 			return invalid("lint rule %q cannot be allowed; those that can: %s", rule, strings.Join(Allowable(), ", "))
+		default:
+			return invalid("no lint rule %q; those that can be allowed: %s", rule, strings.Join(Allowable(), ", "))
 		}
 	}
 	return nil
 }
 
 // lintFiles judges the files by their names.
-func (s *scan) lintFiles() {
-	var templates []string
+func (s *scan) lintFiles(ctx context.Context) {
 	for _, f := range s.files {
-		s.lintFile(f)
-		if f.kind == KindTemplate && !strings.Contains(f.path, "/") {
-			templates = append(templates, f.path)
-		}
+		s.lintFile(ctx, f)
 	}
-	if len(templates) > 1 {
-		s.find(RuleTemplates, SeverityError, templates[1], fmt.Sprintf("a second template beside %q; Docker Model Runner rebuilds such a model at every load", templates[0]),
-			"--exclude one of them")
+	templates := s.templates()
+	for _, f := range templates[min(1, len(templates)):] {
+		s.find(RuleTemplates, SeverityError, f.path, fmt.Sprintf("a second template beside %q; Docker Model Runner rebuilds such a model at every load", templates[0].path),
+			fmt.Sprintf("--exclude %q", f.path))
 	}
-	if !s.has("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json") {
-		s.find(RuleTokenizer, SeverityError, "", "there is no tokenizer; requests fail", "add tokenizer.json")
+	if s.foreign {
+		return
+	}
+	if !s.hasTokenizer() {
+		s.find(RuleTokenizer, SeverityError, "", "there is no tokenizer; requests fail", "add tokenizer.json; a model of speech or images alone has none and is not served here")
 	}
 	if s.template == "" {
 		s.find(RuleChatTemplate, SeverityWarning, "", "there is no chat template; chat requests fail", "add chat_template.jinja, or serve completions only")
 	}
+}
+
+// hasTokenizer reports whether there is a file at the top that engines take a
+// tokenizer from.
+func (s *scan) hasTokenizer() bool {
+	return s.has("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json") || slices.ContainsFunc(s.files, func(f *file) bool {
+		return f.atTop() && slices.Contains([]string{".model", ".tiktoken"}, extension(f.path))
+	})
 }
 
 // MaxTokenizer is the cap on tokenizer.json and its like, in bytes: several times
@@ -151,18 +164,25 @@ const MaxTokenizer = 100_000_000
 // layer.
 const largeLayer = 10_000_000_000
 
-func (s *scan) lintFile(f *file) {
+func (s *scan) lintFile(ctx context.Context, f *file) {
 	ext := extension(f.path)
 	exclude := fmt.Sprintf("--exclude %q", f.path)
 	switch {
+	case s.pointer(ctx, f):
+		s.find(RulePointer, SeverityError, f.path, "a pointer of Git LFS, which stands where the file should be", "get the files with 'git lfs pull', or download the model again")
 	case f.kind == KindCode:
+		if s.count(ext) > 1 {
+			exclude = fmt.Sprintf("--exclude %q", "*"+ext)
+		}
 		s.find(RuleCode, SeverityError, f.path, "code in a model; it would run on every user's machine", exclude)
 	case slices.Contains(pickleExtensions, ext):
 		s.find(RulePickle, SeverityError, f.path, "a format that can run code or that no MLX engine reads", exclude+", or convert it to safetensors")
-	case f.kind == KindOther, f.kind == KindWeight && ext != ".safetensors":
+	case f.kind == KindWeight && ext != ".safetensors":
+		s.find(RuleFileType, SeverityError, f.path, "weights that no MLX engine reads; only safetensors run here", exclude+" if there are safetensors too, or convert the model to MLX safetensors")
+	case f.kind == KindOther:
 		s.find(RuleFileType, SeverityError, f.path, "not a kind of file that belongs to an MLX safetensors model", exclude)
-	case f.kind == KindWeight && strings.Contains(f.path, "/"):
-		s.find(RuleNested, SeverityWarning, f.path, "weights below the directory of config.json are not loaded", exclude+", or move the file up")
+	case f.kind == KindWeight && !f.atTop():
+		s.find(RuleNested, SeverityWarning, f.path, s.nested(f), exclude+", or move the file up")
 	}
 	if f.kind == KindConfig && f.size > MaxTokenizer {
 		s.find(RuleTokenizer, SeverityError, f.path, fmt.Sprintf("%d bytes, more than %d; no engine should have to parse that", f.size, MaxTokenizer), "put a sound file there")
@@ -170,6 +190,45 @@ func (s *scan) lintFile(f *file) {
 	if f.size > largeLayer {
 		s.find(RuleSize, SeverityWarning, f.path, fmt.Sprintf("%d bytes; some registries refuse layers over 10 GB", f.size), "split the weights into more shards")
 	}
+}
+
+// Every pointer of Git LFS begins with lfsMark and is not longer than maxPointer.
+const (
+	lfsMark    = "version https://git-lfs.github.com/spec/"
+	maxPointer = 200
+)
+
+// pointer reports whether a file is what Git LFS leaves in its place.
+func (s *scan) pointer(ctx context.Context, f *file) bool {
+	if s.failed != nil || f.size > maxPointer || f.size < int64(len(lfsMark)) || f.kind == KindDoc || f.kind == KindLicense {
+		return false
+	}
+	if !f.read {
+		if _, err := s.readAll(ctx, f); err != nil {
+			s.fail(f, err)
+		}
+	}
+	return f.pointer
+}
+
+// count says how many files have an extension.
+func (s *scan) count(ext string) (n int) {
+	for _, f := range s.files {
+		if extension(f.path) == ext {
+			n++
+		}
+	}
+	return n
+}
+
+// nested says what becomes of weights that lie below config.json.
+func (s *scan) nested(f *file) string {
+	const message = "weights below the directory of config.json are not loaded"
+	first := slices.IndexFunc(s.files, func(f *file) bool { return f.kind == KindWeight })
+	if s.files[first] == f { // the layers have this order
+		return message + "; Docker Model Runner takes the directory of the first weights for the model's, and finds no config.json there"
+	}
+	return message
 }
 
 // lintEqual finds files of one content. Files without a digest are equal to no

@@ -73,7 +73,7 @@ func (m *Metadata) addHeader(h *Header) {
 }
 
 // packedForms are the ways in which words and what belongs to them are named:
-// MLX's own, and two that mlx-lm converts when it loads them.
+// MLX's own, and three that mlx-lm converts when it loads them.
 var packedForms = []struct {
 	words, dtype string
 	scales       string   // must be there too
@@ -82,6 +82,7 @@ var packedForms = []struct {
 }{
 	{".weight", "U32", ".scales", []string{".biases"}, 0},
 	{".qweight", "I32", ".scales", []string{".qzeros", ".g_idx"}, 0},
+	{".weight_packed", "I32", ".weight_scale", []string{".weight_shape", ".weight_zero_point", ".weight_g_idx"}, 0},
 	{"_blocks", "U8", "_scales", nil, 2},
 }
 

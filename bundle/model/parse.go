@@ -215,13 +215,7 @@ func (m *Model) readAnnotations(a map[string]string) {
 }
 
 func (m *Model) readLayers(layers []bundle.Descriptor, ids []digest.Digest) error {
-	weights := 0
-	for _, d := range layers {
-		if isWeight(canonical(d.MediaType)) {
-			weights++
-		}
-	}
-	shard := 0
+	fixed := newFixedNames(layers)
 	for i, d := range layers {
 		if a, ok := archiveOf(canonical(d.MediaType)); ok {
 			a.Descriptor = d
@@ -243,9 +237,10 @@ func (m *Model) readLayers(layers []bundle.Descriptor, ids []digest.Digest) erro
 		}
 		p := cmp.Or(d.Annotations[bundle.AnnotationFilepath], d.Annotations[legacyFilepath])
 		if m.Flavor == FlavorDockerV01 && p == "" {
-			if p = fixedName(kind, d.MediaType, &shard, weights); p == "" {
-				continue // licences of v0.1 have no name and are not unpacked
+			if kind == KindLicense {
+				continue // such a licence has no name and is not unpacked
 			}
+			p = fixed.next(d.MediaType)
 		}
 		if p == "" {
 			return invalid("layer %s (%s): no path; want the annotation %s", d.Digest, d.MediaType, bundle.AnnotationFilepath)
@@ -256,11 +251,6 @@ func (m *Model) readLayers(layers []bundle.Descriptor, ids []digest.Digest) erro
 		m.Files = append(m.Files, File{Path: p, Kind: kind, Descriptor: d})
 	}
 	return nil
-}
-
-func isWeight(mediaType string) bool {
-	kind, err := layerKind(mediaType)
-	return err == nil && kind == KindWeight
 }
 
 // layerKind maps a media type to a kind.
@@ -287,18 +277,33 @@ func layerKind(mediaType string) (Kind, error) {
 	return "", invalid("media type %q is not that of a model's layer", clip(mediaType))
 }
 
-// fixedName is the path of a v0.1 layer without annotation; "" if it has none.
-func fixedName(kind Kind, mediaType string, shard *int, weights int) string {
-	switch {
-	case kind == KindTemplate:
-		return "template.jinja"
-	case kind != KindWeight || mediaType != dockerWeight:
-		return ""
-	case weights == 1:
-		return "model.safetensors"
+// fixedNames are the paths that Docker's v0.1 gives layers without annotation,
+// by their media type.
+type fixedNames struct{ all, used map[string]int }
+
+func newFixedNames(layers []bundle.Descriptor) fixedNames {
+	f := fixedNames{map[string]int{}, map[string]int{}}
+	for _, d := range layers {
+		f.all[d.MediaType]++
 	}
-	*shard++
-	return fmt.Sprintf("model-%05d-of-%05d.safetensors", *shard, weights)
+	return f
+}
+
+// next is the path of the next layer of a media type; "" if it has none.
+func (f fixedNames) next(mediaType string) string {
+	ext := map[string]string{dockerWeight: ".safetensors", dockerPrefix + "gguf.v3": ".gguf", dockerPrefix + "dduf": ".dduf"}[mediaType]
+	switch {
+	case mediaType == dockerTemplate:
+		return "template.jinja"
+	case mediaType == dockerPrefix+"mmproj":
+		return "model.mmproj"
+	case ext == "":
+		return ""
+	case f.all[mediaType] == 1:
+		return "model" + ext
+	}
+	f.used[mediaType]++
+	return fmt.Sprintf("model-%05d-of-%05d%s", f.used[mediaType], f.all[mediaType], ext)
 }
 
 func (m *Model) checkPaths() error {

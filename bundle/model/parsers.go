@@ -37,6 +37,9 @@ var toolMarks = []struct {
 	{"olmo3", []string{"<function_calls>", "<functions>"}},
 	{"llama3_json", []string{"<|start_header_id|>", "<|python_tag|>"}},
 	{"llama3_json", []string{"<|start_header_id|>", `"parameters": dictionary`}},
+	{"llama4_json", []string{"<|header_start|>", `"parameters": dictionary`}},
+	{"llama4_pythonic", []string{"<|header_start|>", "[func_name1("}},
+	{"jamba", []string{"<|bom|>", "<tool_calls>"}},
 	{"qwen3_coder", []string{"<tool_call>", "<function=", "<parameter="}},
 	{"hunyuan_a13b", []string{"<tool_calls>", "<tool_call>"}},
 	{"hermes", []string{"<tool_call>"}},
@@ -56,6 +59,7 @@ var reasoningOf = map[string]struct{ parser, mark string }{
 	"glm47":        {"glm45", "<think>"},
 	"gemma4":       {"gemma4", "<|channel>"},
 	"olmo3":        {"olmo3", "<think>"},
+	"granite":      {"granite", "Here is my thought process"},
 	"hunyuan_a13b": {"hunyuan_a13b", "<think>"},
 }
 

@@ -35,7 +35,17 @@ func TestParsers(t *testing.T) {
 		{"DeepSeek-V3.1", `<｜tool▁calls▁begin｜><｜tool▁sep｜>` + generate + `<｜Assistant｜><think>`, "deepseek_v31", "deepseek_v3"},
 		{"Seed-OSS", `<seed:tool_call><function=f><parameter=a></seed:tool_call><seed:think>`, "seed_oss", "seed_oss"},
 		{"LFM2", `<|tool_list_start|>[{{ tool }}]<|tool_list_end|>`, "lfm2", ""},
-		{"Granite", `<|start_of_role|><|tool_call|>`, "granite", ""},
+		{"Granite 3.1", `<|start_of_role|><|tool_call|>`, "granite", ""},
+		{"Granite 3.2", `<|start_of_role|><|tool_call|>{% if thinking %}Write the thoughts after 'Here is my thought process:'` + generate, "granite", "granite"},
+		{"Granite 4", `<|start_of_role|><tool_call>\n{"name": <function-name>}</tool_call>` + generate, "hermes", ""},
+		{"Llama 4", `<|header_start|>{"name": function name, "parameters": dictionary of argument name and its value}` + generate, "llama4_json", ""},
+		{"Llama 4, pythonic", `<|header_start|>[func_name1(params_name1=params_value1), func_name2(params)]` + generate, "llama4_pythonic", ""},
+		{"Jamba", `<|bom|><|system|><tool_calls>[{"name"}]</tool_calls>`, "jamba", ""},
+		{"SmolLM3", `<tool_call>{"name"}</tool_call><think>` + generate + `{% if enable_thinking %}{% else %}<think>\n\n</think>`, "hermes", "qwen3"},
+		{"Qwen3 Thinking 2507", `<tool_call>{"name"}</tool_call>{{ content.split('</think>')[-1] }}` + generate + `<|im_start|>assistant\n<think>\n`, "hermes", "deepseek_r1"},
+		{"DeepSeek-V3", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json" + generate + `<｜Assistant｜>`, "deepseek_v3", ""},
+		{"Command-R, templates by name, joined", `<|START_OF_TURN_TOKEN|>` + generate + `<|CHATBOT_TOKEN|>{# tool_use #}Action:` + generate, "", ""},
+		{"Phi-4-mini", `{{ '<|tool|>' + m.tools + '<|/tool|>' }}` + generate, "phi4_mini_json", ""},
 	}
 	for _, tt := range tests {
 		if tool, reasoning := parsers(tt.template); tool != tt.tool || reasoning != tt.reasoning {

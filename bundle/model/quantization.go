@@ -3,7 +3,10 @@
 
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // The modes by which MLX packs weights. Those but the first have no biases and
 // a group size of their own.
@@ -79,6 +82,9 @@ func quantization(o object) (q Quantization) {
 		}
 	}
 	p := packingOf(block)
+	if method, _ := get[string](block, "quant_method"); method == compressedTensors {
+		p = compressedPacking(block)
+	}
 	if p.Bits == 0 {
 		return q
 	}
@@ -93,6 +99,44 @@ func quantization(o object) (q Quantization) {
 		}
 	}
 	return q
+}
+
+// compressedTensors is a packer of many published models; mlx-lm repacks those of
+// some architectures when it loads them.
+const compressedTensors = "compressed-tensors"
+
+// compressedPacking reads the first of its groups that packs integers.
+func compressedPacking(block object) (p Packing) {
+	groups, _ := get[object](block, "config_groups")
+	for _, name := range sortedKeys(groups) {
+		group, _ := get[object](groups, name)
+		weights, _ := get[object](group, "weights")
+		if kind, _ := get[string](weights, "type"); kind == "float" {
+			continue
+		}
+		p.Bits, _ = get[int](weights, "num_bits")
+		p.GroupSize, _ = get[int](weights, "group_size")
+		if p.Bits == 4 || p.Bits == 8 {
+			p.GroupSize = max(p.GroupSize, 0)
+			return p
+		}
+	}
+	return Packing{}
+}
+
+// foreignPackers are the quant_methods whose weights no MLX engine reads.
+var foreignPackers = []string{
+	"aqlm", "bitsandbytes", "eetq", "exl2", "exl3", "fbgemm_fp8", "higgs", "hqq", "quanto", "quip", "spqr", "torchao", "vptq",
+}
+
+// foreignPacker names the packer that is none of MLX's; "" if there is none.
+func foreignPacker(o object) string {
+	block, _ := get[object](o, "quantization_config")
+	method, _ := get[string](block, "quant_method")
+	if _, own := get[object](o, "quantization"); own || !slices.Contains(foreignPackers, method) {
+		return ""
+	}
+	return method
 }
 
 // packingOf reads bits, group size and mode of one block. What is not stated

@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -22,8 +24,9 @@ const (
 	MaxHeader  = 100_000_000 // bytes
 	MaxTensors = 1 << 17
 	maxRank    = 16
-	maxName    = 512     // bytes of a tensor's name
+	maxName    = 256     // bytes of the name of a tensor, or of a key of __metadata__
 	maxString  = 4 << 20 // bytes of one name or value; the decoder holds it several times
+	maxNotes   = 1 << 12 // keys of __metadata__
 )
 
 // dtypeBits is the width of one element of each dtype.
@@ -53,8 +56,8 @@ func (t Tensor) Elements() uint64 {
 
 // Header is what a safetensors file says about itself.
 type Header struct {
-	Tensors  []Tensor // sorted by where their data begins
-	Metadata map[string]string
+	Tensors  []Tensor          // sorted by where their data begins
+	Metadata map[string]string // __metadata__: the first 64 keys in the order of their bytes, none over 1 KiB with its value
 }
 
 // ReadHeader reads the header of a safetensors file of the given size, and no
@@ -63,14 +66,22 @@ type Header struct {
 // with its offsets, and the offsets tile the data without gap or overlap up to
 // the file's end. Errors wrap [bundle.ErrInvalid], but for those of r.
 func ReadHeader(r io.Reader, size int64) (*Header, error) {
+	return readHeader(r, size, func() error { return nil })
+}
+
+// readHeader is ReadHeader that asks before every tensor whether it may go on.
+func readHeader(r io.Reader, size int64, more func() error) (*Header, error) {
 	n, err := headerLength(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("safetensors header: %w", err)
 	}
 	text := &headerText{r: io.LimitReader(r, n), size: n}
-	h, err := parseHeader(text)
+	h, at, err := parseHeader(text, more)
 	if text.err != nil { // the parser's is what came of it
-		err = text.err
+		at, err = text.bad, text.err
+	}
+	if errors.Is(err, bundle.ErrInvalid) && !strings.Contains(err.Error(), "offset ") {
+		err = invalid("%s at byte %d", strings.TrimSuffix(err.Error(), ": "+bundle.ErrInvalid.Error()), 8+at)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("safetensors header: %w", err)
@@ -92,6 +103,8 @@ func headerLength(r io.Reader, size int64) (int64, error) {
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
 	switch {
+	case n > MaxHeader && isASCII(prefix[:]):
+		return 0, invalid("begins with the text %q, where its length should be", prefix[:])
 	case n < 2:
 		return 0, invalid("declares %d bytes", n)
 	case n > MaxHeader:
@@ -102,9 +115,14 @@ func headerLength(r io.Reader, size int64) (int64, error) {
 	return int64(n), nil
 }
 
+// isASCII reports whether bytes are printable text.
+func isASCII(p []byte) bool {
+	return !slices.ContainsFunc(p, func(c byte) bool { return c < ' ' || c > '~' })
+}
+
 // parseHeader walks the tokens itself: the decoder of encoding/json would let
-// the last of two equal keys win and ignore their case.
-func parseHeader(text io.Reader) (*Header, error) {
+// the last of two equal keys win and ignore their case. at is how far it came.
+func parseHeader(text io.Reader, more func() error) (_ *Header, at int64, _ error) {
 	dec := json.NewDecoder(text)
 	dec.UseNumber()
 	h := &Header{}
@@ -123,6 +141,9 @@ func parseHeader(text io.Reader) (*Header, error) {
 		if len(h.Tensors) == MaxTensors {
 			return invalid("more than %d tensors", MaxTensors)
 		}
+		if err := more(); err != nil {
+			return err
+		}
 		t, err := readTensor(dec, key)
 		h.Tensors = append(h.Tensors, t)
 		return err
@@ -134,23 +155,34 @@ func parseHeader(text io.Reader) (*Header, error) {
 	if err != nil && !errors.Is(err, bundle.ErrInvalid) {
 		err = fmt.Errorf("offset %d: %w: %w", 8+end, err, bundle.ErrInvalid)
 	}
-	return h, err
+	return h, end, err
 }
 
 func (h *Header) readMetadata(dec *json.Decoder) error {
 	h.Metadata = map[string]string{}
-	return walkObject(dec, func(key string) error {
+	seen := map[string]bool{}
+	err := walkObject(dec, func(key string) error {
+		if len(key) > maxName || len(seen) == maxNotes {
+			return invalid("__metadata__: %q: want at most %d keys of at most %d bytes", clip(key), maxNotes, maxName)
+		}
 		tok, err := dec.Token()
 		if err != nil {
 			return err
 		}
 		value, ok := tok.(string)
-		if _, twice := h.Metadata[key]; !ok || twice {
+		if !ok || seen[key] {
 			return invalid("__metadata__: %q: want one string", clip(key))
 		}
-		h.Metadata[key] = value
+		if seen[key] = true; len(key)+len(value) <= maxHeaderValue {
+			h.Metadata[key] = value
+		}
 		return nil
 	})
+	keys := sortedKeys(h.Metadata)
+	for _, key := range keys[min(maxHeaderKeys, len(keys)):] {
+		delete(h.Metadata, key)
+	}
+	return err
 }
 
 func readTensor(dec *json.Decoder, name string) (Tensor, error) {
@@ -193,7 +225,7 @@ func readTensor(dec *json.Decoder, name string) (Tensor, error) {
 func (t Tensor) check() error {
 	width, ok := dtypeBits[t.DType]
 	if !ok {
-		return invalid("tensor %q: dtype %q", clip(t.Name), clip(t.DType))
+		return invalid("tensor %q: dtype %q is none of safetensors", clip(t.Name), clip(t.DType))
 	}
 	total := width
 	for _, d := range t.Shape {

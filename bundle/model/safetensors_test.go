@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -18,6 +19,15 @@ func safetensors(header string, size int) []byte {
 	out := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
 	out = append(out, header...)
 	return append(out, make([]byte, size)...)
+}
+
+// manyKeys is the inside of an object with n keys.
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"k%d":""`, i)
+	}
+	return b.String()[1:]
 }
 
 func TestReadHeader(t *testing.T) {
@@ -48,7 +58,7 @@ func TestReadHeader(t *testing.T) {
 		{"overflow", `{"a":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}`, 0, "overflows"},
 		{"backwards", `{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}}`, 1, "does not fill"},
 		{"unknown dtype", `{"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,1]}}`, 1, "dtype"},
-		{"duplicate tensor", `{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "twice"},
+		{"duplicate tensor", `{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "twice at byte 64"},
 		{"duplicate key", `{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "twice"},
 		{"unknown key", `{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}}`, 1, "unknown key"},
 		{"case of key", `{"a":{"DType":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "unknown key"},
@@ -61,12 +71,14 @@ func TestReadHeader(t *testing.T) {
 		{"leading space", ` {}`, 0, "does not begin"},
 		{"second document", `{}{}`, 0, "after the header's end"},
 		{"newline at the end", "{}\n", 0, "after the header's end"},
-		{"long name", `{"` + strings.Repeat("a", maxName+1) + `":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "a name of 513 bytes"},
+		{"long name", `{"` + strings.Repeat("a", maxName+1) + `":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "a name of 257 bytes"},
+		{"a key of __metadata__ too long", `{"__metadata__":{"` + strings.Repeat("a", maxName+1) + `":""}}`, 0, "at most 256 bytes"},
+		{"keys of __metadata__ without end", `{"__metadata__":{` + manyKeys(maxNotes+1) + `}}`, 0, "at most 4096 keys"},
 		{"long string", `{"__metadata__":{"a":"` + strings.Repeat(`\"`, maxString) + `"}}`, 0, "a string of more than"},
 		{"rune cut by the end", "{\"\xe2\x82", 0, "UTF-8"},
 		{"runes", `{"__metadata__":{"a":"` + strings.Repeat("x€", 10_000) + `"}}`, 0, ""},
 		{"cut", `{"a":`, 0, "EOF"},
-		{"not UTF-8", "{\"\xff\":1}", 0, "UTF-8"},
+		{"not UTF-8", "{\"\xff\":1}", 0, "UTF-8 at byte 10"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

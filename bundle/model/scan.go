@@ -31,7 +31,12 @@ type file struct {
 	digest   digest.Digest // "" until it is known
 	head     digest.Digest // of the first headSize bytes, which the model was described from
 	headSize int64
+	read     bool // whole, before it is hashed
+	pointer  bool // of Git LFS: a finding of its own
 }
+
+// atTop reports whether a file lies beside config.json.
+func (f *file) atTop() bool { return !strings.Contains(f.path, "/") }
 
 // scan is an origin as it was read, with what is wrong with it.
 type scan struct {
@@ -43,6 +48,7 @@ type scan struct {
 	facts    Facts
 	files    []*file // sorted by path
 	findings []Finding
+	foreign  bool  // not a language model at all; what one would need is not missed
 	failed   error // the first error that is not the model's fault
 
 	config   *Config
@@ -79,7 +85,7 @@ func newScan(ctx context.Context, origin Origin, o Options) (*scan, error) {
 	s.readConfigs(ctx)
 	s.readTemplate(ctx)
 	s.facts = stated.or(known).or(s.readCard(ctx))
-	s.lintFiles()
+	s.lintFiles(ctx)
 	s.readWeights(ctx)
 	s.lintShards(ctx)
 	s.lintTensors()
@@ -89,7 +95,7 @@ func newScan(ctx context.Context, origin Origin, o Options) (*scan, error) {
 func checkPatterns(patterns []string) error {
 	for _, pattern := range patterns {
 		if !doublestar.ValidatePattern(pattern) {
-			return invalid("pattern %q", pattern)
+			return invalid("pattern %q is not sound; want one like *.py or original/**", pattern)
 		}
 	}
 	return nil
@@ -114,7 +120,7 @@ func (s *scan) addAll(files []OriginFile) error {
 		}
 		switch {
 		case f.Type == fs.ModeSymlink:
-			s.find(RuleSymlink, SeverityError, f.Path, "a symlink; nobody can tell what it will point to", "put the file itself there, or --exclude it")
+			s.find(RuleSymlink, SeverityError, f.Path, "a symlink; nobody can tell what it will point to", "put the file itself there (cp -L), or --exclude it")
 			continue
 		case f.Type != 0:
 			s.find(RuleFileType, SeverityError, f.Path, "not a regular file", fmt.Sprintf("--exclude %q", f.Path))
@@ -154,7 +160,7 @@ func (s *scan) lintNames() {
 	var good []bundle.TreeEntry
 	for _, f := range s.files {
 		if err := bundle.CheckPath(f.path); err != nil {
-			s.find(RuleName, SeverityError, f.path, err.Error(), "rename it")
+			s.find(RuleName, SeverityError, f.path, strings.TrimPrefix(err.Error(), fmt.Sprintf("path %q: ", f.path)), "rename it")
 			continue
 		}
 		good = append(good, bundle.TreeEntry{Path: f.path})
@@ -211,7 +217,8 @@ func (s *scan) readAll(ctx context.Context, f *file) (data []byte, err error) {
 	if int64(len(data)) != f.size || (f.digest != "" && f.digest != d) {
 		return nil, changed(f)
 	}
-	f.digest = d
+	f.digest, f.read = d, true
+	f.pointer = len(data) <= maxPointer && strings.HasPrefix(string(data), lfsMark)
 	return data, nil
 }
 
@@ -238,7 +245,7 @@ func changed(f *file) error {
 // readObject reads a file of JSON with the keys that Python's reader would see.
 func (s *scan) readObject(ctx context.Context, name, rule string) (o object, ok bool) {
 	data, ok := s.read(ctx, name, rule, MaxConfigFile)
-	if !ok {
+	if !ok || s.lookup(name).pointer {
 		return nil, false
 	}
 	if err := decodeObject(data, &o); err != nil {

@@ -129,6 +129,23 @@ func (s *shapes) coderNext() {
 	}
 }
 
+// describeShapes describes a model that consists of a config and shapes, which
+// the lint must take for packed as the config says.
+func describeShapes(t *testing.T, config, plain string, write func(*shapes)) Metadata {
+	t.Helper()
+	c, err := ParseConfig([]byte(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newShapes(c.Quantization, plain)
+	write(s)
+	check := &scan{config: c, headers: []*Header{s.h}}
+	if check.lintTensors(); check.found(RuleQuantization) {
+		t.Errorf("%v", check.findings)
+	}
+	return describe(c, check.headers, 0)
+}
+
 // Every row's config is what such a model has in config.json; the shapes are
 // packed as it says, and the count must come out as published for the model
 // that is not packed. Where nothing is published the sum is written out.
@@ -185,22 +202,12 @@ func TestParametersOfModels(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			c, err := ParseConfig([]byte(tt.config))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := newShapes(c.Quantization, tt.plain)
-			tt.write(s)
-			md := describe(c, []*Header{s.h}, 0)
+			md := describeShapes(t, tt.config, tt.plain, tt.write)
 			if md.Parameters != tt.want {
 				t.Errorf("got %d parameters, want %d", md.Parameters, tt.want)
 			}
 			if got := md.Quantization.String(); got != tt.quantization || md.precision() != tt.types || md.Context != tt.context {
 				t.Errorf("got %q, %q, %d", got, md.precision(), md.Context)
-			}
-			check := &scan{config: c, headers: []*Header{s.h}}
-			if check.lintTensors(); check.found(RuleQuantization) {
-				t.Errorf("%v", check.findings)
 			}
 		})
 	}

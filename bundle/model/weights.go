@@ -19,9 +19,6 @@ import (
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
-// shardIndex is the file that says which shard holds which tensor.
-const shardIndex = "model.safetensors.index.json"
-
 // readWeights reads the headers of all safetensors files, several at once.
 func (s *scan) readWeights(ctx context.Context) {
 	var shards []*file
@@ -30,13 +27,17 @@ func (s *scan) readWeights(ctx context.Context) {
 			shards = append(shards, f)
 		}
 	}
-	if len(shards) == 0 {
+	switch {
+	case s.foreign:
+	case len(shards) == 0:
 		s.find(RuleWeights, SeverityError, "", "there are no safetensors weights", "convert the model to MLX safetensors first")
+	case !slices.ContainsFunc(shards, (*file).atTop):
+		s.find(RuleWeights, SeverityError, "", "there are no safetensors weights beside config.json", "take the directory that holds both")
 	}
 	if s.failed != nil {
 		return
 	}
-	var total atomic.Int64
+	var total readHeaders
 	headers, bad := make([]*Header, len(shards)), make([]error, len(shards))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(bundle.DefaultParallel)
@@ -53,32 +54,48 @@ func (s *scan) readWeights(ctx context.Context) {
 		return
 	}
 	for i, f := range shards {
+		if f.pointer {
+			continue
+		}
 		if bad[i] != nil {
 			s.find(RuleWeights, SeverityError, f.path, bad[i].Error(), "download or convert it again")
 			continue
 		}
-		s.headers = append(s.headers, headers[i])
-		if !strings.Contains(f.path, "/") {
+		if f.atTop() { // engines load no other
+			s.headers = append(s.headers, headers[i])
 			s.tensors[f.path] = tensorNames(headers[i])
 		}
 	}
 }
 
-// maxHeaders is the cap on the headers of all shards, in bytes: that of one, and
+// Caps on the headers of all shards. The first is in bytes: that of one, and
 // room for the others' beginnings.
-const maxHeaders = MaxHeader + 1<<20
+const (
+	maxHeaders    = MaxHeader + 1<<20
+	maxAllTensors = 1 << 18
+)
 
-// readHeader reads the header of a file, and remembers what it read. total is
-// what was read of all of them.
-func (s *scan) readHeader(ctx context.Context, f *file, total *atomic.Int64) (h *Header, err error) {
+// readHeaders is what was read of all of them.
+type readHeaders struct{ bytes, tensors atomic.Int64 }
+
+// more counts one tensor.
+func (r *readHeaders) more() error {
+	if r.tensors.Add(1) > maxAllTensors {
+		return invalid("the shards have more than %d tensors in all", maxAllTensors)
+	}
+	return nil
+}
+
+// readHeader reads the header of a file, and remembers what it read.
+func (s *scan) readHeader(ctx context.Context, f *file, total *readHeaders) (h *Header, err error) {
 	in, err := s.origin.Open(ctx, f.path, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer fsatomic.CloseErr(&err, in)
 	seen := digest.SHA256.Digester()
-	counted := &countReader{total: total, r: io.TeeReader(ctxio.Reader(ctx, in), seen.Hash())}
-	if h, err = ReadHeader(counted, f.size); err != nil {
+	counted := &countReader{total: &total.bytes, r: io.TeeReader(ctxio.Reader(ctx, in), seen.Hash())}
+	if h, err = readHeader(counted, f.size, total.more); err != nil {
 		return nil, err
 	}
 	f.head, f.headSize = seen.Digest(), counted.n
@@ -111,87 +128,6 @@ func tensorNames(h *Header) map[string]bool {
 	return names
 }
 
-// lintShards compares the shards with their index and with each other.
-func (s *scan) lintShards(ctx context.Context) {
-	owner := map[string]string{}
-	for _, shard := range s.shards() {
-		for _, name := range sortedKeys(s.tensors[shard]) {
-			other, twice := owner[name]
-			owner[name] = shard
-			if twice {
-				s.find(RuleShards, SeverityError, shard, fmt.Sprintf("holds tensor %q as %q does: two sets of weights, and engines load both", clip(name), other), "--exclude the files of one set")
-				return
-			}
-		}
-	}
-	data, ok := s.read(ctx, shardIndex, RuleShards, MaxConfigFile)
-	if !ok {
-		return
-	}
-	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
-		Metadata  object            `json:"metadata"`
-	}
-	if err := bundle.DecodeStrict(data, &index); err != nil {
-		s.find(RuleShards, SeverityError, shardIndex, err.Error(), "put sound JSON there")
-		return
-	}
-	s.lintIndex(index.WeightMap)
-	s.lintTotal(index.Metadata)
-}
-
-// lintIndex reports each shard once.
-func (s *scan) lintIndex(weights map[string]string) {
-	named := map[string]bool{}
-	for _, tensor := range sortedKeys(weights) {
-		shard := weights[tensor]
-		names, ok := s.tensors[shard]
-		switch {
-		case named[shard]:
-		case bundle.CheckPath(shard) != nil || strings.Contains(shard, "/"):
-			s.find(RuleShards, SeverityError, shardIndex, fmt.Sprintf("names the shard %q", clip(shard)), "shards lie beside their index; mend it")
-		case !ok:
-			s.find(RuleShards, SeverityError, shardIndex, s.missing(shard), "add the shard")
-		}
-		if ok && !names[tensor] {
-			s.find(RuleShards, SeverityError, shardIndex, fmt.Sprintf("tensor %q is not in %q", clip(tensor), shard), "mend the index")
-			return
-		}
-		named[shard] = true
-	}
-	for _, shard := range s.shards() {
-		if !named[shard] {
-			s.find(RuleShards, SeverityError, shard, "the index does not name this shard; engines that follow the index miss it, others load it", fmt.Sprintf("--exclude %q, or mend the index", shard))
-		}
-	}
-}
-
-// missing says what is wrong with a shard that is named and not there.
-func (s *scan) missing(shard string) string {
-	for _, have := range s.shards() {
-		if bundle.CollisionKey(have) == bundle.CollisionKey(shard) {
-			return fmt.Sprintf("names %q, and the file is %q: one file on a Mac, two elsewhere", shard, have)
-		}
-	}
-	return fmt.Sprintf("names %q, which is not there", shard)
-}
-
-// lintTotal compares the bytes that the index announces with those of the
-// tensors. Tools that convert a model often leave an older number there, and
-// no engine needs it.
-func (s *scan) lintTotal(metadata object) {
-	want, ok := get[uint64](metadata, "total_size")
-	var have uint64
-	for _, h := range s.headers {
-		for _, t := range h.Tensors {
-			have += t.End - t.Begin
-		}
-	}
-	if ok && want != have {
-		s.find(RuleTotal, SeverityWarning, shardIndex, fmt.Sprintf("total_size is %d, the tensors have %d bytes", want, have), "mend the index, or see whether a shard is of another model")
-	}
-}
-
 // mlxTypes are the dtypes that MLX reads.
 var mlxTypes = []string{"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "BF16", "F32", "F8_E4M3", "F8_E8M0", "C64"}
 
@@ -208,6 +144,10 @@ func (s *scan) lintTensors() {
 		}
 	}
 	if s.found(RuleConfig) {
+		return
+	}
+	if packer := s.config.Packer; packer != "" {
+		s.find(RuleQuantization, SeverityError, "config.json", fmt.Sprintf("the weights are packed by %q, which no MLX engine reads", clip(packer)), "convert the model that is not packed with mlx_lm.convert")
 		return
 	}
 	for _, name := range sortedKeys(shapes) {
@@ -237,8 +177,6 @@ func (s *scan) packedWrong(shapes map[string]Tensor, name string) string {
 	}
 	return ""
 }
-
-func (s *scan) shards() []string { return sortedKeys(s.tensors) }
 
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))

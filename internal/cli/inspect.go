@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -76,6 +77,9 @@ func (a *app) newInspectCmd() *cobra.Command {
 }
 
 func (a *app) runInspect(ctx context.Context, word string) (err error) {
+	if isPath(word) && exists(filepath.Join(word, "config.json")) {
+		return edge.WithHint(edge.Usagef("inspect: %s is a directory, not an artifact", word), "'metalpack model lint %s' says what is wrong with the model in it", word)
+	}
 	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
 	if err != nil {
 		return err

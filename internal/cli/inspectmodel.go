@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
 	"github.com/metalpack/metalpack/internal/ui"
 )
@@ -33,9 +34,9 @@ func modelText(out inspected) string {
 		}
 	}
 	if err := m.CheckServable(); err != nil {
-		fmt.Fprintf(&b, "  %-16s %v\n", "not served", err)
+		fmt.Fprintf(&b, "  %-16s %s\n", "not served", strings.TrimSuffix(err.Error(), ": "+bundle.ErrInvalid.Error()))
 	}
-	fmt.Fprintf(&b, "\n%d files, %s\n", len(m.Files), ui.Bytes(m.Size()))
+	fmt.Fprintf(&b, "\n%s, %s\n", plural(len(m.Files), "file"), ui.Bytes(m.Size()))
 	for _, f := range m.Files {
 		fmt.Fprintf(&b, "  %s  %8s  %-8s %s\n", f.Descriptor.Digest.Encoded()[:12], ui.Bytes(f.Descriptor.Size), f.Kind, f.Path)
 	}

@@ -47,7 +47,11 @@ func (a *app) modelOrigin(ctx context.Context, word string) (_ model.Origin, clo
 	case errors.Is(err, bundle.ErrNotFound) && !exists(word):
 		err = fmt.Errorf("model directory %s: %w", word, bundle.ErrNotFound)
 		if !isPath(word) {
-			err = edge.WithHint(err, "a model in a registry is written docker://%s", word)
+			hint := "a model in a registry is written docker://" + word
+			if _, bad := hub.ParseReference("hf.co/" + word); bad == nil {
+				hint = fmt.Sprintf("a model on the hub is written hf.co/%s, one in a registry docker://%s", word, word)
+			}
+			err = edge.WithHint(err, "%s", hint)
 		}
 	}
 	return nil, nil, err

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,6 +55,9 @@ type lintResult struct {
 }
 
 func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions) error {
+	if !slices.Contains([]string{"text", "json", "sarif"}, o.format) {
+		return edge.Usagef("model lint: --format %q: want text, json or sarif", o.format)
+	}
 	findings, name, err := a.lintFindings(ctx, word, model.Options{Exclude: o.exclude, Allow: o.allow, Events: a.events()})
 	if err != nil {
 		return err
@@ -70,14 +74,12 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 		}
 	}
 	switch o.format {
-	case "text":
-		err = a.result(r, lintText(r))
 	case "json":
 		err = a.document(r)
 	case "sarif":
 		err = a.document(sarifOf(r))
 	default:
-		return edge.Usagef("model lint: --format %q: want text, json or sarif", o.format)
+		err = a.result(r, lintText(r))
 	}
 	if r.Errors > 0 {
 		err = errors.Join(err, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "model lint: %s: %s", name, plural(r.Errors, "error")),

@@ -5,6 +5,8 @@ package cli
 
 import (
 	"net/url"
+	"path"
+	"path/filepath"
 	"slices"
 
 	"github.com/metalpack/metalpack/bundle/model"
@@ -79,10 +81,15 @@ func sarifOf(r lintResult) sarifLog {
 	return sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}}
 }
 
-// sarifPlace is where a finding points, as a relative address.
+// sarifPlace is where a finding points, as a relative address: in a directory
+// it is the file as the caller would name it, since scanners show it there.
 func sarifPlace(source string, f model.Finding) string {
 	u := url.URL{Path: source}
-	if f.File != "" {
+	switch {
+	case f.File == "":
+	case exists(source):
+		u.Path = path.Join(filepath.ToSlash(source), f.File)
+	default:
 		u.Path = f.File
 	}
 	return u.String()

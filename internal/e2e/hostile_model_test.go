@@ -55,6 +55,7 @@ func hostileWeights() map[string][]byte {
 		"long string":   header(`{"`+strings.Repeat("x", 5<<20)+`":0}`, 0),
 		"cut text":      header(`{"a":`, 0),
 		"many tensors":  header("{"+manyTensors(1<<17+1)+"}", 0),
+		"many notes":    header(`{"__metadata__":{`+manyNotes(1<<13)+"}}", 0),
 		"overlap":       header("{"+tensor("a", "2", 0, 2)+","+tensor("b", "2", 1, 3)+"}", 3),
 		"gap":           header("{"+tensor("a", "1", 1, 2)+"}", 2),
 		"cut data":      header("{"+tensor("a", "4", 0, 4)+"}", 3),
@@ -73,6 +74,14 @@ func manyTensors(n int) string {
 	var b strings.Builder
 	for i := range n {
 		fmt.Fprintf(&b, `,"%0200d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`, i)
+	}
+	return b.String()[1:]
+}
+
+func manyNotes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"%x":""`, i)
 	}
 	return b.String()[1:]
 }
