@@ -44,5 +44,7 @@
 // foreign entry is lost, unknown fields included. A damaged models.json, null
 // fields and entries that cannot be read are reported, never a crash. Of
 // bundles/, where DMR links the files of models, nothing is read or written; the
-// links of a model that is removed go with it, as they would keep its bytes.
+// links of a model that is removed go with it, as they would keep its bytes, and
+// those of one whose blob was replaced, as they would keep the damaged ones. A
+// store of another version than 1.x is read and not written to.
 package modelstore

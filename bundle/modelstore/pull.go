@@ -7,13 +7,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
+	"github.com/metalpack/metalpack/internal/diskspace"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
@@ -23,7 +26,7 @@ import (
 // continues where it stopped. A Docker Model Runner that answers registers the
 // model; otherwise it is written into models.json. Errors: those of src; [bundle.ErrInvalid] for
 // what is no model, for a bad name, or for a damaged models.json;
-// [bundle.ErrMismatch].
+// [bundle.ErrMismatch]; a [*diskspace.Error].
 func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descriptor, ref string, events bundle.EventFunc) (m Model, err error) {
 	tag, err := Normalize(ref)
 	if err != nil {
@@ -33,14 +36,11 @@ func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descrip
 	if err != nil {
 		return Model{}, fmt.Errorf("model %s: %w", tag, err)
 	}
-	unlock, err := s.lock(ctx, events)
+	unlock, err := s.begun(ctx, events)
 	if err != nil {
 		return Model{}, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if err := s.prepare(); err != nil {
-		return Model{}, err
-	}
 	if _, err := s.readIndex(); err != nil { // before gigabytes move
 		return Model{}, err
 	}
@@ -48,14 +48,11 @@ func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descrip
 	if err != nil {
 		return Model{}, err
 	}
-	if err := s.fetchAll(ctx, src, manifest.Layers, events); err != nil {
+	if err := s.checkSpace(manifest.Layers); err != nil {
 		return Model{}, fmt.Errorf("model %s: %w", tag, err)
 	}
-	if err := fsatomic.WriteFile(s.blobPath(manifest.Config.Digest), raw.Config, 0o644); err != nil {
-		return Model{}, err
-	}
-	if err := fsatomic.WriteFile(s.manifestPath(desc.Digest), raw.Manifest, 0o644); err != nil {
-		return Model{}, err
+	if err := s.place(ctx, src, desc, manifest, raw, events); err != nil {
+		return Model{}, fmt.Errorf("model %s: %w", tag, diskspace.Explain(err, s.dir, s.lacks(manifest.Layers)))
 	}
 	var files []string
 	for _, d := range append(slices.Clone(manifest.Layers), manifest.Config) {
@@ -67,7 +64,66 @@ func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descrip
 	if err := s.register(desc.Digest, tag, files); err != nil {
 		return Model{}, err
 	}
+	// Another program may have removed a model that shared files with this one
+	// while it was pulled. Now that models.json names them, they stay.
+	if s.incomplete(desc, manifest) {
+		note(events, "files of %s were removed meanwhile; fetching them again", tag)
+		if err := s.place(ctx, src, desc, manifest, raw, events); err != nil {
+			return Model{}, fmt.Errorf("model %s: %w", tag, err)
+		}
+	}
 	return s.Find(tag) //nolint:contextcheck // reads files; nothing in it waits
+}
+
+// place brings the files of a model into the store: its layers, then config and
+// manifest.
+func (s *Store) place(ctx context.Context, src bundle.Source, desc bundle.Descriptor, manifest *ocispec.Manifest, raw model.Raw, events bundle.EventFunc) error {
+	if err := s.fetchAll(ctx, src, manifest.Layers, events); err != nil {
+		return err
+	}
+	if err := fsatomic.WriteFile(s.blobPath(manifest.Config.Digest), raw.Config, 0o644); err != nil {
+		return err
+	}
+	return fsatomic.WriteFile(s.manifestPath(desc.Digest), raw.Manifest, 0o644)
+}
+
+// incomplete reports whether a file of a model is not there.
+func (s *Store) incomplete(desc bundle.Descriptor, manifest *ocispec.Manifest) bool {
+	_, err := os.Lstat(s.manifestPath(desc.Digest))
+	return err != nil || slices.ContainsFunc(append(slices.Clone(manifest.Layers), manifest.Config), func(d bundle.Descriptor) bool {
+		_, ok := s.blobSize(d.Digest)
+		return !ok
+	})
+}
+
+// lacks is how many bytes of some blobs are still to come.
+func (s *Store) lacks(blobs []bundle.Descriptor) (n int64) {
+	seen := map[digest.Digest]bool{}
+	for _, d := range blobs {
+		have, ok := s.blobSize(d.Digest)
+		if seen[d.Digest] || ok && have == d.Size {
+			continue
+		}
+		seen[d.Digest] = true
+		n += d.Size
+		if info, err := os.Lstat(s.blobPath(d.Digest) + partialSuffix); err == nil {
+			n -= min(info.Size(), d.Size)
+		}
+	}
+	return n
+}
+
+// checkSpace compares what is still to come with what is free, before gigabytes
+// move.
+func (s *Store) checkSpace(blobs []bundle.Descriptor) error {
+	room, err := diskspace.Free(s.dir)
+	if err != nil {
+		return err
+	}
+	if need := s.lacks(blobs); need > room {
+		return &diskspace.Error{Dir: s.dir, Need: need, Free: room}
+	}
+	return nil
 }
 
 // fetchAll brings every distinct layer into the store.

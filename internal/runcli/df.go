@@ -132,8 +132,8 @@ func (u *usage) modelTable() string {
 	}
 	rows = append(rows, []string{"all models", strconv.Itoa(u.Used.Files), ui.Bytes(u.Used.Bytes), "", "each file once"})
 	sum("shared", u.Shared, "of that, used by several models")
-	sum("unreferenced", u.Unreferenced, "no model uses them; a pull that needs one takes it from here")
-	sum("partial", u.Partial, "downloads that did not end; a pull goes on where it stopped")
+	sum("unreferenced", u.Unreferenced, "no model uses them; a pull takes from here what it needs, 'metalrun rm --unused' removes them")
+	sum("partial", u.Partial, "downloads that did not end; the same pull goes on there, 'metalrun rm --unused' removes them")
 	sum("other", u.Other, "small files of directories that engines load")
 	return ui.Columns("lrrrl", rows)
 }
