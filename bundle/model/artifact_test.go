@@ -182,6 +182,8 @@ func TestParse(t *testing.T) {
 		{"docker v0.2", "", ConfigTypeDockerV02, ids(`"rootfs":{"diff_ids":`, 1, 2), []bundle.Descriptor{layer(1, st, bundle.AnnotationFilepath, "w.safetensors"), layer(2, docker+"model.file", bundle.AnnotationFilepath, "README.md")}, "w.safetensors weight, README.md doc"},
 		{"docker v0.1", "", ConfigTypeDockerV01, `{}`, []bundle.Descriptor{layer(1, st), layer(2, st), layer(3, docker+"chat.template.jinja"), layer(4, docker+"license")}, "model-00001-of-00002.safetensors weight, model-00002-of-00002.safetensors weight, template.jinja template"},
 		{"docker v0.1, one file", "", ConfigTypeDockerV01, `{}`, []bundle.Descriptor{layer(1, st)}, "model.safetensors weight"},
+		{"docker v0.1, gguf", "", ConfigTypeDockerV01, `{}`, []bundle.Descriptor{layer(1, docker+"gguf.v3"), layer(2, docker+"mmproj"), layer(3, docker+"license")}, "model.gguf weight, model.mmproj other"},
+		{"docker v0.1, gguf in parts", "", ConfigTypeDockerV01, `{}`, []bundle.Descriptor{layer(1, docker+"gguf.v3"), layer(2, docker+"gguf.v3")}, "model-00001-of-00002.gguf weight, model-00002-of-00002.gguf weight"},
 		{"equal layers", ArtifactTypeModelPack, ConfigTypeModelPack, `{}`, []bundle.Descriptor{path(1, "a.json"), path(1, "b.json")}, "a.json config, b.json config"},
 		{"an image", "", bundle.MediaTypeConfig, `{}`, []bundle.Descriptor{path(1, "a")}, "!not a model"},
 		{"spoofed type", "application/x", ConfigTypeModelPack, `{}`, []bundle.Descriptor{path(1, "a")}, "!artifactType"},

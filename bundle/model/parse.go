@@ -267,7 +267,7 @@ func isWeight(mediaType string) bool {
 func layerKind(mediaType string) (Kind, error) {
 	switch mediaType {
 	case layerWeight, modelPackPrefix + "weight.v1.safetensors", modelPackPrefix + "weight.v1.gguf",
-		dockerWeight, dockerPrefix + "gguf.v3", dockerPrefix + "dduf":
+		dockerWeight, dockerGGUF, dockerDDUF:
 		return KindWeight, nil
 	case layerConfig, dockerFile:
 		return KindConfig, nil
@@ -281,7 +281,7 @@ func layerKind(mediaType string) (Kind, error) {
 		return KindTemplate, nil
 	case dockerLicense:
 		return KindLicense, nil
-	case dockerPrefix + "mmproj":
+	case dockerProjector:
 		return KindOther, nil
 	}
 	return "", invalid("media type %q is not that of a model's layer", clip(mediaType))
@@ -289,16 +289,27 @@ func layerKind(mediaType string) (Kind, error) {
 
 // fixedName is the path of a v0.1 layer without annotation; "" if it has none.
 func fixedName(kind Kind, mediaType string, shard *int, weights int) string {
+	extension := ""
+	switch mediaType {
+	case dockerWeight:
+		extension = "safetensors"
+	case dockerGGUF:
+		extension = "gguf"
+	case dockerDDUF:
+		extension = "dduf"
+	case dockerProjector:
+		return "model.mmproj"
+	}
 	switch {
 	case kind == KindTemplate:
 		return "template.jinja"
-	case kind != KindWeight || mediaType != dockerWeight:
+	case extension == "":
 		return ""
 	case weights == 1:
-		return "model.safetensors"
+		return "model." + extension
 	}
 	*shard++
-	return fmt.Sprintf("model-%05d-of-%05d.safetensors", *shard, weights)
+	return fmt.Sprintf("model-%05d-of-%05d.%s", *shard, weights, extension)
 }
 
 func (m *Model) checkPaths() error {

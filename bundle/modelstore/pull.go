@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -24,15 +26,19 @@ import (
 // name ref, which it takes from any other model. Blobs that are there already
 // are hashed, once, and fetched again if they are damaged; a pull that was cut
 // continues where it stopped. A Docker Model Runner that answers registers the
-// model; otherwise it is written into models.json. Errors: those of src; [bundle.ErrInvalid] for
-// what is no model, for a bad name, or for a damaged models.json;
+// model; otherwise it is written into models.json. Errors: those of src;
+// [bundle.ErrInvalid] for what is no model, or has weights that are not
+// safetensors, for a bad name, or for a damaged models.json;
 // [bundle.ErrMismatch]; a [*diskspace.Error].
 func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descriptor, ref string, events bundle.EventFunc) (m Model, err error) {
 	tag, err := Normalize(ref)
 	if err != nil {
 		return Model{}, err
 	}
-	_, raw, err := model.Read(ctx, src, desc)
+	info, raw, err := model.Read(ctx, src, desc)
+	if err == nil {
+		err = checkWeights(info)
+	}
 	if err != nil {
 		return Model{}, fmt.Errorf("model %s: %w", tag, err)
 	}
@@ -75,6 +81,16 @@ func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descrip
 	return s.Find(tag) //nolint:contextcheck // reads files; nothing in it waits
 }
 
+// checkWeights refuses what no engine here could load before gigabytes move.
+func checkWeights(info *model.Model) error {
+	for _, f := range info.Files {
+		if f.Kind == model.KindWeight && !strings.EqualFold(path.Ext(f.Path), ".safetensors") {
+			return fmt.Errorf("%q: only safetensors run here; 'docker model pull' fetches it for what runs it: %w", f.Path, bundle.ErrInvalid)
+		}
+	}
+	return nil
+}
+
 // place brings the files of a model into the store: its layers, then config and
 // manifest.
 func (s *Store) place(ctx context.Context, src bundle.Source, desc bundle.Descriptor, manifest *ocispec.Manifest, raw model.Raw, events bundle.EventFunc) error {
@@ -82,6 +98,9 @@ func (s *Store) place(ctx context.Context, src bundle.Source, desc bundle.Descri
 		return err
 	}
 	if err := fsatomic.WriteFile(s.blobPath(manifest.Config.Digest), raw.Config, 0o644); err != nil {
+		return err
+	}
+	if err := s.remember(manifest.Config.Digest); err != nil {
 		return err
 	}
 	return fsatomic.WriteFile(s.manifestPath(desc.Digest), raw.Manifest, 0o644)

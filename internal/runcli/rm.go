@@ -104,10 +104,13 @@ func unusedText(u modelstore.Unused, dry bool) string {
 	row(u.Blobs, "that no model names")
 	row(u.Partial, "of downloads that did not end")
 	row(u.Other, "of manifests and links of models that are gone")
-	if text.Len() == 0 {
-		return "nothing is unused\n"
+	switch {
+	case text.Len() > 0:
+		return text.String()
+	case u.Kept.Files > 0:
+		return "nothing is surely unused\n"
 	}
-	return text.String()
+	return "nothing is unused\n"
 }
 
 func (a *app) runRemove(ctx context.Context, words []string) error {

@@ -227,7 +227,7 @@ func pickProfile(env *bundle.Environment, name string) (string, error) {
 	return "", edge.Usagef("%s has several engines (%s): choose with --engine", env.Name, strings.Join(names, ", "))
 }
 
-// lister lists the models of the store that an engine may be started on.
+// lister lists the models of the store that can be read.
 func lister(store *modelstore.Store) func(context.Context) ([]proxy.Model, error) {
 	return func(context.Context) ([]proxy.Model, error) {
 		models, err := store.List()
@@ -237,7 +237,7 @@ func lister(store *modelstore.Store) func(context.Context) ([]proxy.Model, error
 		var out []proxy.Model
 		for _, m := range models {
 			if m.Problem == nil {
-				out = append(out, proxy.Model{ID: modelName(m), Names: modelstore.Names(m)})
+				out = append(out, proxy.Model{ID: modelName(m), Names: modelstore.Names(m), Unlisted: m.Info.CheckServable() != nil})
 			}
 		}
 		return out, nil

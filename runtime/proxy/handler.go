@@ -25,6 +25,10 @@ type Model struct {
 	ID      string   // shown by /v1/models, and the key given to Backends
 	Names   []string // tags and other names; ID need not be among them
 	Created int64    // Unix time
+
+	// Unlisted hides the model in /v1/models: nothing can serve it, and who
+	// asks for it by name is told why.
+	Unlisted bool
 }
 
 // Models lists what can be asked for. It is called for every request.
@@ -156,9 +160,9 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) {
 		engineError(err).write(w)
 		return
 	}
-	data := make([]modelObject, len(models))
-	for i, m := range models {
-		data[i] = object(m)
+	data := make([]modelObject, 0, len(models))
+	for _, m := range listed(models) {
+		data = append(data, object(m))
 	}
 	writeJSON(w, map[string]any{"object": "list", "data": data})
 }
@@ -173,6 +177,11 @@ func (h *handler) show(w http.ResponseWriter, r *http.Request, name string) {
 	writeJSON(w, object(m))
 }
 
+// listed are the models that can be served.
+func listed(models []Model) []Model {
+	return slices.DeleteFunc(slices.Clone(models), func(m Model) bool { return m.Unlisted })
+}
+
 // find looks a name up; "" is the only model, or the loaded one.
 func (h *handler) find(ctx context.Context, name string) (Model, error) {
 	models, err := h.opts.Models.List(ctx)
@@ -180,7 +189,7 @@ func (h *handler) find(ctx context.Context, name string) (Model, error) {
 		return Model{}, err
 	}
 	if name == "" {
-		loaded := h.opts.Backends.Loaded()
+		loaded, models := h.opts.Backends.Loaded(), listed(models)
 		for _, m := range models {
 			if len(models) == 1 || m.ID == loaded {
 				return m, nil

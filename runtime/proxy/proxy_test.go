@@ -61,7 +61,7 @@ func start(t *testing.T, mode string) *bench {
 	})
 	server := httptest.NewServer(proxy.New(proxy.Options{
 		Models: proxy.ModelsFunc(func(context.Context) ([]proxy.Model, error) {
-			return []proxy.Model{{ID: tiny, Names: []string{tiny, "docker.io/ai/alias:v2"}, Created: 7}, {ID: other, Names: []string{other}}}, nil
+			return []proxy.Model{{ID: tiny, Names: []string{tiny, "docker.io/ai/alias:v2"}, Created: 7}, {ID: other, Names: []string{other}}, {ID: "hidden", Unlisted: true}}, nil
 		}),
 		Backends: b.manager, Endpoints: profile.Endpoints, AllowHosts: []string{"host.docker.internal"}, MaxBody: 100_000,
 	}))
@@ -284,6 +284,8 @@ func TestModelsAndHealth(t *testing.T) {
 	b := start(t, launchtest.Never)
 	for path, want := range map[string]string{
 		"/v1/models":          `{"data":[{"id":"docker.io/ai/tiny:latest","object":"model","created":7,`,
+		"/v1/models?all":      `["localhost:5000/ai/other:v1"]}],"object":"list"`, // and not the hidden one
+		"/v1/models/hidden":   `"id":"hidden"`,
 		"/engines/v1/models":  `"object":"list"`,
 		"/v1/models/ai/alias": `model_not_found`,
 		"/v1/models/ai/tiny":  `"id":"docker.io/ai/tiny:latest"`,
