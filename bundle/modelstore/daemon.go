@@ -51,8 +51,11 @@ type Daemon struct {
 
 // Daemons lists where a DMR may answer: at MODEL_RUNNER_HOST and nowhere else
 // if that is set; otherwise at the socket MODEL_RUNNER_SOCK, behind the socket
-// of a Docker Desktop of this user, and at localhost:12434. getenv is the
-// environment, HOME included.
+// of a Docker Desktop of this user, and at localhost:12434. Docker's contexts,
+// DOCKER_HOST and MODEL_RUNNER_TLS are not read: most of what they lead to is
+// another machine's DMR, or a container's, with a store of its own, and one on
+// this store finds what is written there. getenv is the environment, HOME
+// included.
 func Daemons(getenv func(string) string) []Daemon {
 	if host := strings.TrimSpace(getenv("MODEL_RUNNER_HOST")); host != "" {
 		if !strings.Contains(host, "://") {
@@ -61,7 +64,7 @@ func Daemons(getenv func(string) string) []Daemon {
 		return []Daemon{{base: strings.TrimRight(host, "/"), named: true}}
 	}
 	var out []Daemon
-	if socket := getenv("MODEL_RUNNER_SOCK"); socket != "" {
+	if socket := trimmed(getenv("MODEL_RUNNER_SOCK")); socket != "" {
 		out = append(out, Daemon{base: "http://localhost", socket: socket, named: true})
 	}
 	if home := getenv("HOME"); home != "" {

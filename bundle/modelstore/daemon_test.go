@@ -203,6 +203,8 @@ func TestDaemons(t *testing.T) {
 	}{
 		{map[string]string{"HOME": "/h"}, []string{"/h/.docker/run/docker.sock", "/h/.docker/desktop/docker.sock", "http://localhost:12434"}},
 		{map[string]string{"MODEL_RUNNER_SOCK": "/s"}, []string{"/s", "http://localhost:12434"}},
+		{map[string]string{"MODEL_RUNNER_SOCK": ` "/s" `}, []string{"/s", "http://localhost:12434"}},
+		{map[string]string{"DOCKER_HOST": "tcp://box:2376", "DOCKER_CONTEXT": "far", "MODEL_RUNNER_TLS": "true"}, []string{"http://localhost:12434"}},
 		{map[string]string{"HOME": "/h", "MODEL_RUNNER_SOCK": "/s", "MODEL_RUNNER_HOST": "box:1"}, []string{"http://box:1"}},
 		{map[string]string{"MODEL_RUNNER_HOST": "https://box/dmr/"}, []string{"https://box/dmr"}},
 	} {

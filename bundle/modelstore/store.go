@@ -56,14 +56,19 @@ type Model struct {
 // Dir returns where the store lies: MODELS_PATH, else ~/.docker/models. getenv
 // is the environment, HOME included.
 func Dir(getenv func(string) string) (string, error) {
-	if dir := strings.Trim(strings.TrimSpace(getenv("MODELS_PATH")), `"'`); strings.TrimSpace(dir) != "" {
-		return strings.TrimSpace(dir), nil
+	if dir := trimmed(getenv("MODELS_PATH")); dir != "" {
+		return dir, nil
 	}
 	home := getenv("HOME")
 	if home == "" {
 		return "", errors.New("model store: neither MODELS_PATH nor HOME is set")
 	}
 	return filepath.Join(home, ".docker", "models"), nil
+}
+
+// trimmed takes blanks and quotes off the value of a variable, as DMR does.
+func trimmed(value string) string {
+	return strings.TrimSpace(strings.Trim(strings.TrimSpace(value), `"'`))
 }
 
 // Open returns the store in dir, which need not exist yet, with our state

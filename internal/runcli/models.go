@@ -135,9 +135,14 @@ func (a *app) pullVerb() verb {
 	var exclude multiFlag
 	return verb{
 		name: "pull", args: "REFERENCE", short: "pull a model into Docker's shared model store",
-		long: "The model appears in 'docker model list' too. A pull that was cut goes on where it stopped.\n" +
-			"A Docker Model Runner that answers, at MODEL_RUNNER_HOST, at the socket MODEL_RUNNER_SOCK, in\n" +
-			"Docker Desktop or at localhost:12434, registers the model itself.\n\n" +
+		long: "The store is MODELS_PATH, else ~/.docker/models, which Docker Desktop uses too: the model\n" +
+			"appears in 'docker model list'. A pull that was cut goes on where it stopped.\n\n" +
+			"A Docker Model Runner that answers, at MODEL_RUNNER_HOST (an address on https needs a\n" +
+			"certificate that the system trusts), at the socket MODEL_RUNNER_SOCK, in Docker Desktop or\n" +
+			"at localhost:12434, registers the model itself; without one the list of the store is written.\n" +
+			"Docker's contexts, those of 'docker model context', DOCKER_HOST and MODEL_RUNNER_TLS are not\n" +
+			"read: most of what they lead to has a store of its own. So has the container of Docker Engine\n" +
+			"on Linux, whose 'docker model list' does not show what is pulled here.\n\n" +
 			"hf.co/ORG/NAME[@REVISION] is a model of MLX safetensors on the Hugging Face hub; the list\n" +
 			"calls it huggingface.co/org/name:latest, or by its revision. HF_TOKEN, or the token that\n" +
 			"'hf auth login' keeps, opens gated and private models; HF_ENDPOINT is the address of\n" +
