@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,7 +23,8 @@ const DefaultBodyTimeout = time.Minute
 
 // Model is a model that can be asked for.
 type Model struct {
-	ID      string   // shown by /v1/models, and the key given to Backends
+	ID      string   // shown by /v1/models
+	Key     string   // given to Backends: under another one it is another engine; "" = ID
 	Names   []string // tags and other names; ID need not be among them
 	Created int64    // Unix time
 
@@ -30,6 +32,9 @@ type Model struct {
 	// asks for it by name is told why.
 	Unlisted bool
 }
+
+// key is what Backends know the model by.
+func (m Model) key() string { return cmp.Or(m.Key, m.ID) }
 
 // Models lists what can be asked for. It is called for every request.
 type Models interface {
@@ -52,11 +57,11 @@ type Lease struct {
 
 // Backends provides running engines.
 type Backends interface {
-	// Acquire returns an engine that serves the model with this ID, starting
+	// Acquire returns an engine that serves the model with this key, starting
 	// it if need be. Errors that are an [*launch.Error] or wrap
 	// [bundle.ErrNotFound], [ErrClosed] or [ErrBackOff] have their own answers.
-	Acquire(ctx context.Context, id string) (*Lease, error)
-	// Loaded is the ID of the model in memory, "" if there is none.
+	Acquire(ctx context.Context, key string) (*Lease, error)
+	// Loaded is the key of the model in memory, "" if there is none.
 	Loaded() string
 }
 
@@ -191,7 +196,7 @@ func (h *handler) find(ctx context.Context, name string) (Model, error) {
 	if name == "" {
 		loaded, models := h.opts.Backends.Loaded(), listed(models)
 		for _, m := range models {
-			if len(models) == 1 || m.ID == loaded {
+			if len(models) == 1 || m.key() == loaded {
 				return m, nil
 			}
 		}
