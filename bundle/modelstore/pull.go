@@ -47,7 +47,8 @@ func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descrip
 		return Model{}, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if _, err := s.readIndex(); err != nil { // before gigabytes move
+	before, err := s.readIndex() // before gigabytes move
+	if err != nil {
 		return Model{}, err
 	}
 	manifest, err := bundle.ParseManifest(raw.Manifest)
@@ -78,7 +79,18 @@ func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descrip
 			return Model{}, fmt.Errorf("model %s: %w", tag, err)
 		}
 	}
+	before.tellNameless(desc.Digest, tag, events)
 	return s.Find(tag) //nolint:contextcheck // reads files; nothing in it waits
+}
+
+// tellNameless tells of the model from which another took its only name.
+func (x *index) tellNameless(id digest.Digest, tag string, events bundle.EventFunc) {
+	for _, e := range x.entries {
+		if e.ID != id && e.hasTag(tag) && len(e.fullTags()) == 1 && bundle.CheckDigest(e.ID) == nil {
+			short := e.ID.Encoded()[:12]
+			note(events, "%s was model %s, which has no name now: 'metalrun rm %[2]s' removes it", tag, short)
+		}
+	}
 }
 
 // checkWeights refuses what no engine here could load before gigabytes move.

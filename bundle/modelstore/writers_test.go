@@ -76,6 +76,23 @@ func TestPullBesideARemoval(t *testing.T) {
 	}
 }
 
+// A model that loses its only name stays, and how to be rid of it is said.
+func TestPullTakesAName(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	old := pull(t, s, newModel(t, `{"model_type":"a"}`), "x")
+	_, notes, err := pullNoted(t, s, newModel(t, `{"model_type":"b"}`), "x")
+	short := old.ID.Encoded()[:12]
+	if want := "docker.io/ai/x:latest was model " + short + ", which has no name now: 'metalrun rm " + short + "' removes it"; err != nil || !slices.Equal(notes, []string{want}) {
+		t.Errorf("%q, %v", notes, err)
+	}
+	remove(t, s, short)
+	pull(t, s, newModel(t, `{"model_type":"b"}`), "y")
+	if _, notes, err := pullNoted(t, s, newModel(t, `{"model_type":"a"}`), "x"); err != nil || len(notes) > 0 {
+		t.Errorf("one of two names: %q, %v", notes, err)
+	}
+}
+
 // configOf is the config blob of a model.
 func configOf(t *testing.T, s *Store, m Model) []byte {
 	t.Helper()

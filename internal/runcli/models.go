@@ -65,10 +65,10 @@ func modelName(m modelstore.Model) string {
 // shownName is what a person is shown for a model in a list: its id, as short as
 // 'docker model list' writes it, if it has no name.
 func shownName(name, id string) string {
-	switch {
-	case name == "":
+	switch name {
+	case "":
 		return "<none>"
-	case name == id:
+	case id:
 		return shortID(id)
 	}
 	return name
