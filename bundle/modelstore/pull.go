@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -55,32 +56,55 @@ func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descrip
 	if err != nil {
 		return Model{}, err
 	}
+	p := pulled{desc.Digest, tag, manifest, raw}
 	if err := s.checkSpace(manifest.Layers); err != nil {
 		return Model{}, fmt.Errorf("model %s: %w", tag, err)
 	}
-	if err := s.place(ctx, src, desc, manifest, raw, events); err != nil {
+	if err := s.place(ctx, src, p, events); err != nil {
 		return Model{}, fmt.Errorf("model %s: %w", tag, diskspace.Explain(err, s.dir, s.lacks(manifest.Layers)))
 	}
-	var files []string
-	for _, d := range append(slices.Clone(manifest.Layers), manifest.Config) {
-		files = append(files, d.Digest.String())
-	}
-	if err := s.offer(ctx, desc.Digest, tag, raw, events); err != nil {
-		return Model{}, err
-	}
-	if err := s.register(desc.Digest, tag, files); err != nil {
+	if err := s.enlist(ctx, p, before, events); err != nil {
 		return Model{}, err
 	}
 	// Another program may have removed a model that shared files with this one
 	// while it was pulled. Now that models.json names them, they stay.
-	if s.incomplete(desc, manifest) {
+	if s.incomplete(p) {
 		note(events, "files of %s were removed meanwhile; fetching them again", tag)
-		if err := s.place(ctx, src, desc, manifest, raw, events); err != nil {
+		if err := s.place(ctx, src, p, events); err != nil {
 			return Model{}, fmt.Errorf("model %s: %w", tag, err)
 		}
 	}
 	before.tellNameless(desc.Digest, tag, events)
 	return s.Find(tag) //nolint:contextcheck // reads files; nothing in it waits
+}
+
+// pulled is a model on its way into the store.
+type pulled struct {
+	id       digest.Digest
+	tag      string
+	manifest *ocispec.Manifest
+	raw      model.Raw
+}
+
+// blobs are all that the model consists of, in the order of models.json.
+func (p pulled) blobs() []bundle.Descriptor {
+	return append(slices.Clone(p.manifest.Layers), p.manifest.Config)
+}
+
+// enlist brings the model into models.json, which was before: by a daemon, or
+// else by us.
+func (s *Store) enlist(ctx context.Context, p pulled, before *index, events bundle.EventFunc) error {
+	var files []string
+	for _, d := range p.blobs() {
+		files = append(files, d.Digest.String())
+	}
+	if err := s.offer(ctx, p.id, p.tag, p.raw, events); err != nil {
+		return err
+	}
+	if err := s.register(p.id, p.tag, files); err != nil || before.has(p.id, p.tag) {
+		return err
+	}
+	return s.registerAgain(ctx, p.id, p.tag, files)
 }
 
 // tellNameless tells of the model from which another took its only name.
@@ -105,23 +129,24 @@ func checkWeights(info *model.Model) error {
 
 // place brings the files of a model into the store: its layers, then config and
 // manifest.
-func (s *Store) place(ctx context.Context, src bundle.Source, desc bundle.Descriptor, manifest *ocispec.Manifest, raw model.Raw, events bundle.EventFunc) error {
-	if err := s.fetchAll(ctx, src, manifest.Layers, events); err != nil {
+func (s *Store) place(ctx context.Context, src bundle.Source, p pulled, events bundle.EventFunc) error {
+	if err := s.fetchAll(ctx, src, p.manifest.Layers, events); err != nil {
 		return err
 	}
-	if err := fsatomic.WriteFile(s.blobPath(manifest.Config.Digest), raw.Config, 0o644); err != nil {
+	config := p.manifest.Config.Digest
+	if err := fsatomic.WriteFile(s.blobPath(config), p.raw.Config, 0o644); err != nil {
 		return err
 	}
-	if err := s.remember(manifest.Config.Digest); err != nil {
+	if err := s.remember(config); err != nil {
 		return err
 	}
-	return fsatomic.WriteFile(s.manifestPath(desc.Digest), raw.Manifest, 0o644)
+	return fsatomic.WriteFile(s.manifestPath(p.id), p.raw.Manifest, 0o644)
 }
 
 // incomplete reports whether a file of a model is not there.
-func (s *Store) incomplete(desc bundle.Descriptor, manifest *ocispec.Manifest) bool {
-	_, err := os.Lstat(s.manifestPath(desc.Digest))
-	return err != nil || slices.ContainsFunc(append(slices.Clone(manifest.Layers), manifest.Config), func(d bundle.Descriptor) bool {
+func (s *Store) incomplete(p pulled) bool {
+	_, err := os.Lstat(s.manifestPath(p.id))
+	return err != nil || slices.ContainsFunc(p.blobs(), func(d bundle.Descriptor) bool {
 		_, ok := s.blobSize(d.Digest)
 		return !ok
 	})
@@ -179,6 +204,21 @@ func (s *Store) register(id digest.Digest, tag string, files []string) error {
 		func(x *index) bool { return x.has(id, tag) },
 		func(x *index) ([]byte, error) { return x.put(id, tag, files) },
 		fmt.Errorf("another program keeps dropping the entry of %s; stop it and pull again", tag))
+}
+
+// registerAgain looks a while later whether our entry is still there: a DMR
+// that read models.json before it was written needs that long to write it back.
+func (s *Store) registerAgain(ctx context.Context, id digest.Digest, tag string, files []string) error {
+	timer := time.NewTimer(s.secondLook)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	if err := s.reached("registered"); err != nil {
+		return err
+	}
+	return s.register(id, tag, files)
 }
 
 // has reports whether the model is there and alone has the tag.

@@ -35,6 +35,8 @@ type Store struct {
 
 	failpoint func(step string) error // tests: fail, be killed, or write too, at a step
 	now       func() time.Time        // tests; nil = time.Now
+
+	secondLook time.Duration // see registerAgain
 }
 
 // reached marks a step after which others may find the store.
@@ -84,7 +86,7 @@ func Open(dir, stateDir string) (*Store, error) {
 	if stateDir, err = filepath.Abs(stateDir); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, state: stateDir}
+	s := &Store{dir: dir, state: stateDir, secondLook: secondLook}
 	for _, sub := range []string{"verified", "models", removingDir} {
 		if err := os.MkdirAll(filepath.Join(stateDir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("model store: state: %w", err)
@@ -128,6 +130,10 @@ func (s *Store) checkWrite() error {
 	_, err := s.checkLayout()
 	return err
 }
+
+// secondLook is how long another program may take to read models.json, change
+// it and write it back, synced.
+const secondLook = 300 * time.Millisecond
 
 // lockPoll is how often a waiting writer looks whether the lock is free.
 const lockPoll = 50 * time.Millisecond

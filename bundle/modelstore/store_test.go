@@ -58,6 +58,7 @@ func newStore(t *testing.T) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.secondLook = 0
 	return s
 }
 

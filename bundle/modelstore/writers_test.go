@@ -76,6 +76,34 @@ func TestPullBesideARemoval(t *testing.T) {
 	}
 }
 
+// DMR has read models.json before our entry was in it, and writes it back after
+// we had looked, whoever made the entry.
+func TestPullAgainstALateWriter(t *testing.T) {
+	t.Parallel()
+	for _, daemon := range []bool{false, true} {
+		s := newStore(t)
+		pull(t, s, newModel(t, `{"model_type":"a"}`), "a")
+		path := filepath.Join(s.dir, "models.json")
+		old, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if daemon {
+			s.Daemons = []Daemon{{base: startDMR(t, s.dir, "").url}}
+		}
+		s.failpoint = func(step string) error {
+			if step != "registered" {
+				return nil
+			}
+			return os.WriteFile(path, old, 0o600)
+		}
+		m := pull(t, s, newModel(t, `{"model_type":"b"}`), "b")
+		if list, err := s.List(); err != nil || len(list) != 2 || list[1].ID != m.ID {
+			t.Errorf("%d models, %v", len(list), err)
+		}
+	}
+}
+
 // A model that loses its only name stays, and how to be rid of it is said.
 func TestPullTakesAName(t *testing.T) {
 	t.Parallel()
