@@ -51,10 +51,32 @@ func (s *stage) judgeDMR(t *testing.T) {
 			s.removed(t, store, c, m, s.pushedByDMR(t, c, m))
 		})
 	})
+	t.Run("pulls beside metalrun", s.pulledBeside)
 	t.Run("builds", func(t *testing.T) {
 		t.Parallel()
 		s.eachModel(t, s.builtByDMR)
 	})
+}
+
+// pulledBeside lets DMR and metalrun pull into one store at once, DMR taking no
+// lock: both models must be in its list.
+func (s *stage) pulledBeside(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		store := filepath.Join(t.TempDir(), "models")
+		c := openDMR(t, store)
+		theirs := make(chan error)
+		go func() { theirs <- c.PullModel(t.Context(), s.models[2].ref, io.Discard) }()
+		s.metalrun(t, store, "pull", s.models[0].ref)
+		if err := <-theirs; err != nil {
+			t.Error(err)
+		}
+		for _, m := range []published{s.models[0], s.models[2]} {
+			if _, err := c.GetModel(m.ref); err != nil {
+				t.Errorf("%s is lost: %v", m.ref, err)
+			}
+		}
+	}
 }
 
 // pushedByDMR lets DMR push a model from our store; it must stay what it was.

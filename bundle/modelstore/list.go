@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -253,7 +252,7 @@ func openRegular(path string) (*os.File, error) {
 
 // readIndex reads models.json; a store without one is empty.
 func (s *Store) readIndex() (idx *index, err error) {
-	path := filepath.Join(s.dir, "models.json")
+	path := s.indexPath()
 	f, err := openRegular(path)
 	if errors.Is(err, bundle.ErrNotFound) {
 		return parseIndex(nil)

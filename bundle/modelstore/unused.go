@@ -196,7 +196,7 @@ func (w *sweep) files(files []fs.FileInfo, whole *Amount, dir ...string) error {
 // isOurs reports whether a name is that of a file of ours which is not whole.
 // The lock says that nobody is at work on it.
 func isOurs(name string) bool {
-	return strings.HasSuffix(name, partialSuffix) || fsatomic.IsTemp(name)
+	return strings.HasSuffix(name, partialSuffix) || strings.HasSuffix(name, ".tmp-metalpack") || fsatomic.IsTemp(name)
 }
 
 // isTemp reports whether a name is one that DMR writes to before it renames.

@@ -104,6 +104,41 @@ func TestPullAgainstALateWriter(t *testing.T) {
 	}
 }
 
+// DMR adds a model while we write ours: both stay, and so does a removal.
+func TestRewriteBesideAnAddition(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	pull(t, s, newModel(t, `{"model_type":"a"}`), "a")
+	added := 0
+	s.failpoint = func(step string) error {
+		if step != "synced" || added == 3 {
+			return nil
+		}
+		added++
+		x, err := s.readIndex()
+		if err != nil {
+			return err
+		}
+		data, err := x.put(digest.FromString(strings.Repeat("x", added)), "theirs:"+strings.Repeat("x", added), nil)
+		return errors.Join(err, os.WriteFile(s.indexPath(), data, 0o600))
+	}
+	pull(t, s, newModel(t, `{"model_type":"b"}`), "b")
+	added = 1
+	remove(t, s, "a")
+	x, err := s.readIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tag, want := range map[string]bool{"a": false, "b": true, "theirs:x": true, "theirs:xx": true, "theirs:xxx": true} {
+		if full, err := Normalize(tag); err != nil || x.tagged(full) != want {
+			t.Errorf("%s: %v, %v", tag, !want, err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(s.dir, "*.tmp-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 // A model that loses its only name stays, and how to be rid of it is said.
 func TestPullTakesAName(t *testing.T) {
 	t.Parallel()
