@@ -122,6 +122,15 @@ func suggest(store *modelstore.Store, word string, err error) error {
 	return edge.WithHint(err, "did you mean %s? 'metalrun list' shows all", strings.Join(near, " or "))
 }
 
+// suggestHere is suggest for a name that no registry has either.
+func suggestHere(store *modelstore.Store, word string, err error) error {
+	models, lerr := store.List()
+	if near := modelstore.Near(models, word); lerr == nil && len(near) > 0 {
+		return edge.WithHint(err, "did you mean %s, of those that are here?", strings.Join(near, " or "))
+	}
+	return err
+}
+
 // stateDir is a directory of ours in the home.
 func (a *app) stateDir(name string) (string, error) {
 	home, err := runtime.OpenHome(a.env.Getenv)

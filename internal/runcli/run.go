@@ -95,7 +95,9 @@ func (a *app) ensureModel(ctx context.Context, name, word string) (string, error
 	m, err := store.Find(name)
 	if errors.Is(err, bundle.ErrNotFound) {
 		a.note("%s is not in the store: pulling it", word)
-		m, err = a.pull(ctx, word, nil)
+		if m, err = a.pull(ctx, word, nil); errors.Is(err, bundle.ErrNotFound) {
+			err = suggestHere(store, word, err)
+		}
 	}
 	return modelName(m), err
 }
