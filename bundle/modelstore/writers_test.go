@@ -62,8 +62,7 @@ func TestPullBesideARemoval(t *testing.T) {
 			}
 			return remove()
 		}
-		var notes []string
-		again, err := s.Pull(t.Context(), a, a.Root(), "new", func(e bundle.Event) { notes = append(notes, e.Reason) })
+		again, notes, err := pullNoted(t, s, a, "new")
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
