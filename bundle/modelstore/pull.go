@@ -94,9 +94,10 @@ func (p pulled) blobs() []bundle.Descriptor {
 // enlist brings the model into models.json, which was before: by a daemon, or
 // else by us.
 func (s *Store) enlist(ctx context.Context, p pulled, before *index, events bundle.EventFunc) error {
-	var files []string
-	for _, d := range p.blobs() {
-		files = append(files, d.Digest.String())
+	blobs := p.blobs()
+	files := make([]string, len(blobs))
+	for i, d := range blobs {
+		files[i] = d.Digest.String()
 	}
 	if err := s.offer(ctx, p.id, p.tag, p.raw, events); err != nil {
 		return err

@@ -65,8 +65,8 @@ func (s *Store) RemoveUnused(ctx context.Context, dry bool, events bundle.EventF
 	if err := s.checkWrite(); err != nil {
 		return u, err
 	}
-	if _, err := os.Lstat(s.layoutPath()); err != nil { // no store: its disk is perhaps not there
-		return u, nil //nolint:nilerr // then nothing is unused
+	if _, err := os.Lstat(s.layoutPath()); err != nil {
+		return u, nil // no store: its disk is perhaps not there
 	}
 	if !dry {
 		if err := s.finishRemovals(ctx, events); err != nil {
