@@ -93,7 +93,8 @@ func (s *Store) knowsAll(x *index) error {
 	for _, e := range x.entries {
 		if bundle.CheckDigest(e.ID) == nil && len(e.Files) == 0 && len(s.blobsOf(e)) == 0 {
 			_, err := s.manifest(e.ID)
-			return &DamagedError{Model: e.label(), Path: "its manifest", Err: err}
+			return fmt.Errorf("nothing is removed, as what this model uses is not known (or give it up: 'metalrun rm %s'): %w",
+				e.label(), &DamagedError{Model: e.label(), Path: "its manifest", Err: err})
 		}
 	}
 	return nil
