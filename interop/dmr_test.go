@@ -5,8 +5,10 @@ package interop
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,13 +47,36 @@ func (s *stage) judgeDMR(t *testing.T) {
 			c := openDMR(t, store)
 			m.readByDMR(t, c)
 			s.listed(t, store, m) // with the bundle that DMR made in it
+			s.repaired(t, store, c, m)
 			s.removed(t, store, c, m, s.pushedByDMR(t, c, m))
 		})
 	})
+	t.Run("pulls beside metalrun", s.pulledBeside)
 	t.Run("builds", func(t *testing.T) {
 		t.Parallel()
 		s.eachModel(t, s.builtByDMR)
 	})
+}
+
+// pulledBeside lets DMR and metalrun pull into one store at once, DMR taking no
+// lock: both models must be in its list.
+func (s *stage) pulledBeside(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		store := filepath.Join(t.TempDir(), "models")
+		c := openDMR(t, store)
+		theirs := make(chan error)
+		go func() { theirs <- c.PullModel(t.Context(), s.models[2].ref, io.Discard) }()
+		s.metalrun(t, store, "pull", s.models[0].ref)
+		if err := <-theirs; err != nil {
+			t.Error(err)
+		}
+		for _, m := range []published{s.models[0], s.models[2]} {
+			if _, err := c.GetModel(m.ref); err != nil {
+				t.Errorf("%s is lost: %v", m.ref, err)
+			}
+		}
+	}
 }
 
 // pushedByDMR lets DMR push a model from our store; it must stay what it was.
@@ -178,6 +203,31 @@ func (s *stage) listed(t *testing.T, store string, m published) {
 	t.Helper()
 	if out := s.metalrun(t, store, "list"); !strings.Contains(out, "\n  "+m.ref+"  ") || strings.Contains(out, "cannot be served") {
 		t.Errorf("metalrun list: %s", out)
+	}
+}
+
+// repaired damages the weights through the link that DMR made to them, as an
+// engine could, and mends them: DMR must be given what is right again.
+func (s *stage) repaired(t *testing.T, store string, c *distribution.Client, m published) {
+	t.Helper()
+	b, err := c.GetBundle(m.ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(b.SafetensorsPath(), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt([]byte("damaged"), 100_000)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if out := s.metalrun(t, store, "verify", "--repair", m.ref); !strings.Contains(out, "1 of them had been damaged") {
+		t.Errorf("metalrun verify: %s", out)
+	}
+	m.readByDMR(t, c)
+	if out := s.metalrun(t, store, "rm", "--unused"); !strings.Contains(out, "nothing is unused") {
+		t.Errorf("metalrun rm: %s", out)
 	}
 }
 

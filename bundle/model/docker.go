@@ -18,6 +18,11 @@ const (
 	dockerFile     = dockerPrefix + "model.file"
 	dockerTemplate = dockerPrefix + "chat.template.jinja"
 	dockerLicense  = dockerPrefix + "license"
+
+	// Read only: engines for MLX models have no use for them.
+	dockerGGUF      = dockerPrefix + "gguf.v3"
+	dockerDDUF      = dockerPrefix + "dduf"
+	dockerProjector = dockerPrefix + "mmproj"
 )
 
 // dockerConfig is the config of a Docker model, v0.2, in the key order that

@@ -257,7 +257,7 @@ func (m *Model) readLayers(layers []bundle.Descriptor, ids []digest.Digest) erro
 func layerKind(mediaType string) (Kind, error) {
 	switch mediaType {
 	case layerWeight, modelPackPrefix + "weight.v1.safetensors", modelPackPrefix + "weight.v1.gguf",
-		dockerWeight, dockerPrefix + "gguf.v3", dockerPrefix + "dduf":
+		dockerWeight, dockerGGUF, dockerDDUF:
 		return KindWeight, nil
 	case layerConfig, dockerFile:
 		return KindConfig, nil
@@ -271,7 +271,7 @@ func layerKind(mediaType string) (Kind, error) {
 		return KindTemplate, nil
 	case dockerLicense:
 		return KindLicense, nil
-	case dockerPrefix + "mmproj":
+	case dockerProjector:
 		return KindOther, nil
 	}
 	return "", invalid("media type %q is not that of a model's layer", clip(mediaType))
@@ -291,11 +291,11 @@ func newFixedNames(layers []bundle.Descriptor) fixedNames {
 
 // next is the path of the next layer of a media type; "" if it has none.
 func (f fixedNames) next(mediaType string) string {
-	ext := map[string]string{dockerWeight: ".safetensors", dockerPrefix + "gguf.v3": ".gguf", dockerPrefix + "dduf": ".dduf"}[mediaType]
+	ext := map[string]string{dockerWeight: ".safetensors", dockerGGUF: ".gguf", dockerDDUF: ".dduf"}[mediaType]
 	switch {
 	case mediaType == dockerTemplate:
 		return "template.jinja"
-	case mediaType == dockerPrefix+"mmproj":
+	case mediaType == dockerProjector:
 		return "model.mmproj"
 	case ext == "":
 		return ""

@@ -65,7 +65,7 @@ func (s *Store) fetch(ctx context.Context, src Opener, d bundle.Descriptor, even
 	if err := fsatomic.Rename(partial, s.blobPath(d.Digest)); err != nil {
 		return err
 	}
-	if err := s.remember(d.Digest); err != nil {
+	if err := errors.Join(s.remember(d.Digest), s.dropLinks(d.Digest)); err != nil {
 		return err
 	}
 	e.Kind, e.Offset = bundle.EventDone, d.Size

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,8 @@ import (
 
 const (
 	desktopPrefix = "/exp/vDD4.40" // of DMR's API on Docker Desktop's socket
-	maxAnswer     = 64 << 10       // of an answer of a daemon that is looked at, in bytes
+	maxAnswer     = 16 << 20       // of an answer of a daemon that is looked at, in bytes
+	maxHeader     = 64 << 10       // of its header
 )
 
 // How long a daemon may take: to be reached at all, to show that it is one, and
@@ -51,8 +53,11 @@ type Daemon struct {
 
 // Daemons lists where a DMR may answer: at MODEL_RUNNER_HOST and nowhere else
 // if that is set; otherwise at the socket MODEL_RUNNER_SOCK, behind the socket
-// of a Docker Desktop of this user, and at localhost:12434. getenv is the
-// environment, HOME included.
+// of a Docker Desktop of this user, and at localhost:12434. Docker's contexts,
+// DOCKER_HOST and MODEL_RUNNER_TLS are not read: most of what they lead to is
+// another machine's DMR, or a container's, with a store of its own, and one on
+// this store finds what is written there. getenv is the environment, HOME
+// included.
 func Daemons(getenv func(string) string) []Daemon {
 	if host := strings.TrimSpace(getenv("MODEL_RUNNER_HOST")); host != "" {
 		if !strings.Contains(host, "://") {
@@ -61,7 +66,7 @@ func Daemons(getenv func(string) string) []Daemon {
 		return []Daemon{{base: strings.TrimRight(host, "/"), named: true}}
 	}
 	var out []Daemon
-	if socket := getenv("MODEL_RUNNER_SOCK"); socket != "" {
+	if socket := trimmed(getenv("MODEL_RUNNER_SOCK")); socket != "" {
 		out = append(out, Daemon{base: "http://localhost", socket: socket, named: true})
 	}
 	if home := getenv("HOME"); home != "" {
@@ -91,9 +96,9 @@ func (s *Store) offer(ctx context.Context, id digest.Digest, tag string, raw mod
 	}
 	for _, d := range s.Daemons {
 		client := d.client()
-		err := d.answers(ctx, client)
+		has, err := d.answers(ctx, client)
 		found := err == nil
-		if found {
+		if elsewhere := s.lacksAny(has); found && !elsewhere {
 			err = d.take(ctx, client, id, tag, raw)
 		}
 		client.CloseIdleConnections()
@@ -114,6 +119,15 @@ func (s *Store) offer(ctx context.Context, id digest.Digest, tag string, raw mod
 		}
 	}
 	return nil
+}
+
+// lacksAny reports whether models.json does not name one of the models that a
+// DMR lists: then it keeps them elsewhere, where nothing is to be changed.
+func (s *Store) lacksAny(ids []string) bool {
+	x, err := s.readIndex()
+	return err == nil && slices.ContainsFunc(ids, func(id string) bool {
+		return !slices.ContainsFunc(x.entries, func(e entry) bool { return e.ID.String() == id })
+	})
 }
 
 // registered reports whether models.json has the model under the tag. What
@@ -140,23 +154,30 @@ func (d Daemon) client() *http.Client {
 		}
 	}
 	return &http.Client{
-		Transport:     &http.Transport{DialContext: dial, DisableCompression: true, MaxResponseHeaderBytes: maxAnswer},
+		Transport:     &http.Transport{DialContext: dial, DisableCompression: true, MaxResponseHeaderBytes: maxHeader},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// answers tells a DMR, which lists its models, from whatever else listens.
-func (d Daemon) answers(ctx context.Context, client *http.Client) (err error) {
+// answers tells a DMR, which lists its models, from whatever else listens, and
+// returns the ids of those.
+func (d Daemon) answers(ctx context.Context, client *http.Client) (ids []string, err error) {
 	ctx, cancel := within(ctx, cmp.Or(d.hello, helloTime))
 	defer cancel()
 	body, err := d.ask(ctx, client, http.MethodGet, "/models", nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if first := bytes.TrimSpace(body); len(first) == 0 || first[0] != '[' {
-		return errors.New("it does not list models as a Docker Model Runner does")
+	var models []struct {
+		ID string `json:"id"`
 	}
-	return nil
+	if json.Unmarshal(body, &models) != nil || !bytes.HasPrefix(bytes.TrimSpace(body), []byte("[")) {
+		return nil, errors.New("it does not list models as a Docker Model Runner does")
+	}
+	for _, m := range models {
+		ids = append(ids, m.ID)
+	}
+	return ids, nil
 }
 
 func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {

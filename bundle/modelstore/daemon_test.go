@@ -69,6 +69,29 @@ func pullNoted(t *testing.T, s *Store, a bundle.Source, ref string) (Model, []st
 	return m, notes, err
 }
 
+// A daemon with a store of its own is not asked to change it, even if it has
+// the blobs and would.
+func TestDaemonElsewhere(t *testing.T) {
+	t.Parallel()
+	a := newModel(t, "{}")
+	theirs := newStore(t)
+	pull(t, theirs, a, "ai/x:theirs")
+	pull(t, theirs, newModel(t, `{"model_type":"b"}`), "ai/y")
+	dmr := startDMR(t, theirs.dir, "")
+	s := newStore(t)
+	s.Daemons = []Daemon{{base: dmr.url}}
+	m, notes, err := pullNoted(t, s, a, "ai/x:ours")
+	if err != nil || !cmp.Equal(m.Tags, []string{"docker.io/ai/x:ours"}) {
+		t.Fatalf("%v, %v", m.Tags, err)
+	}
+	if diff := cmp.Diff([]string{"GET /models 200"}, dmr.asked()); diff != "" {
+		t.Error(diff)
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], "did not register the model (it keeps its models elsewhere); writing it into "+s.dir) {
+		t.Errorf("%q", notes)
+	}
+}
+
 // Whatever a daemon does, the model is in the store under its name afterwards;
 // what it did not do, and why, is said.
 func TestPullThroughDaemon(t *testing.T) {
@@ -137,9 +160,10 @@ func TestPullThroughDaemonAgain(t *testing.T) {
 	dmr := startDMR(t, s.dir, "")
 	s.Daemons = []Daemon{{base: dmr.url}}
 	one, two := newModel(t, "{}"), newModel(t, `{"model_type": "llama"}`)
-	for _, a := range []bundle.Source{one, one, two, two} {
-		if _, notes, err := pullNoted(t, s, a, "hf.co/Org/M:Q8"); err != nil || len(notes) > 0 {
-			t.Fatalf("%v, %v", notes, err)
+	for i, a := range []bundle.Source{one, one, two, two} {
+		_, notes, err := pullNoted(t, s, a, "hf.co/Org/M:Q8")
+		if moved := i == 2; err != nil || moved != (len(notes) == 1 && strings.Contains(notes[0], "has no name now")) || !moved && len(notes) > 0 {
+			t.Fatalf("%d: %v, %v", i, notes, err)
 		}
 	}
 	models, err := s.List()
@@ -203,6 +227,8 @@ func TestDaemons(t *testing.T) {
 	}{
 		{map[string]string{"HOME": "/h"}, []string{"/h/.docker/run/docker.sock", "/h/.docker/desktop/docker.sock", "http://localhost:12434"}},
 		{map[string]string{"MODEL_RUNNER_SOCK": "/s"}, []string{"/s", "http://localhost:12434"}},
+		{map[string]string{"MODEL_RUNNER_SOCK": ` "/s" `}, []string{"/s", "http://localhost:12434"}},
+		{map[string]string{"DOCKER_HOST": "tcp://box:2376", "DOCKER_CONTEXT": "far", "MODEL_RUNNER_TLS": "true"}, []string{"http://localhost:12434"}},
 		{map[string]string{"HOME": "/h", "MODEL_RUNNER_SOCK": "/s", "MODEL_RUNNER_HOST": "box:1"}, []string{"http://box:1"}},
 		{map[string]string{"MODEL_RUNNER_HOST": "https://box/dmr/"}, []string{"https://box/dmr"}},
 	} {

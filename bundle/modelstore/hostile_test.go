@@ -60,6 +60,13 @@ func TestUntrustedStore(t *testing.T) {
 	if _, err := Open(root, t.TempDir()); err != nil {
 		t.Errorf("the root may be a symlink: %v", err)
 	}
+	away := filepath.Join(t.TempDir(), "models")
+	if err := os.Symlink("/nonexistent/disk", away); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(away, t.TempDir()); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), "/nonexistent/disk, which is not there; is its disk mounted?") {
+		t.Errorf("got %v", err)
+	}
 	if err := os.Symlink(t.TempDir(), filepath.Join(disk, "blobs")); err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func parseIndex(data []byte) (*index, error) {
 		return nil, fmt.Errorf("models.json: %w: %w", err, bundle.ErrInvalid)
 	}
 	for _, f := range fields {
-		if f.key == "models" {
+		if strings.EqualFold(f.key, "models") { // as DMR's decoder reads it
 			x.models = f.span
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -37,7 +37,8 @@ func (s *Store) List() ([]Model, error) {
 }
 
 // Find returns the model that a name ([Normalize]) or an id, in full or its
-// first 12 digits, stands for. Errors: [bundle.ErrNotFound]; those of List;
+// first 12 digits, stands for. A name with a digest means the model of that id,
+// whatever the name means today. Errors: [bundle.ErrNotFound]; those of List;
 // the model's Problem if it cannot be read.
 func (s *Store) Find(nameOrID string) (Model, error) {
 	index, err := s.readIndex()
@@ -53,7 +54,7 @@ func (s *Store) Find(nameOrID string) (Model, error) {
 }
 
 // find returns the entry that a user's word stands for, and the normalised tag
-// by which it does: "" if it is an id.
+// by which it does: "" if it is an id, or a digest behind another name.
 func (s *Store) find(x *index, word string) (e entry, tag string, err error) {
 	for _, e := range x.entries {
 		if bundle.CheckDigest(e.ID) == nil && isID(word, e.ID) {
@@ -63,12 +64,24 @@ func (s *Store) find(x *index, word string) (e entry, tag string, err error) {
 	if tag, err = Normalize(word); err != nil {
 		return entry{}, "", err
 	}
+	_, id, pinned := strings.Cut(strings.TrimSpace(word), "@")
+	where := "not in the store " + s.dir
 	for _, e := range x.entries {
-		if e.hasTag(tag) {
+		switch has := e.hasTag(tag); {
+		case pinned && e.ID.String() == id && !x.named(e.ID, tag):
+			return e, "", nil
+		case pinned && e.ID.String() == id, !pinned && has:
 			return e, tag, nil
+		case has:
+			where = fmt.Sprintf("%s is %s now", tag, e.ID)
 		}
 	}
-	return entry{}, "", fmt.Errorf("model %q (%s): not in the store %s: %w", word, tag, s.dir, bundle.ErrNotFound)
+	return entry{}, "", fmt.Errorf("model %q (%s): %s: %w", word, tag, where, bundle.ErrNotFound)
+}
+
+// named reports whether a model, whose entry may be there twice, has a tag.
+func (x *index) named(id digest.Digest, tag string) bool {
+	return (entry{Tags: x.tagsOf(id)}).hasTag(tag)
 }
 
 // hasTag compares normalised tags; what does not parse matches nothing.
@@ -239,7 +252,7 @@ func openRegular(path string) (*os.File, error) {
 
 // readIndex reads models.json; a store without one is empty.
 func (s *Store) readIndex() (idx *index, err error) {
-	path := filepath.Join(s.dir, "models.json")
+	path := s.indexPath()
 	f, err := openRegular(path)
 	if errors.Is(err, bundle.ErrNotFound) {
 		return parseIndex(nil)

@@ -19,7 +19,7 @@ const hub = "huggingface.co"
 
 // Normalize brings a model's name into the form in which the store keeps tags:
 // registry, repository in lower case, tag. "x" becomes docker.io/ai/x:latest,
-// hf.co/Org/M:Q8 huggingface.co/org/m:Q8. A digest is dropped, as DMR does.
+// hf.co/Org/M:Q8 huggingface.co/org/m:Q8. A digest is dropped: it is no part of a tag.
 // The error wraps [bundle.ErrInvalid].
 func Normalize(ref string) (string, error) {
 	bad := fmt.Errorf("model name %q: want name, org/name or host/org/name, each with an optional :tag: %w", ref, bundle.ErrInvalid)

@@ -162,14 +162,34 @@ func (s *Store) removeOwn(ctx context.Context, id digest.Digest) error {
 	if err = errors.Join(err, unlock()); err != nil {
 		return err
 	}
-	// DMR's links would keep the bytes of the blobs on the disk.
-	bundles := filepath.Join(s.dir, "bundles", "sha256")
-	if s.trusted("bundles") && s.trusted("bundles/sha256") {
-		if err := os.RemoveAll(filepath.Join(bundles, id.Encoded())); err != nil {
-			return err
-		}
+	if err := s.removeLinks(id); err != nil { // they would keep the bytes of the blobs on the disk
+		return err
 	}
 	return removeIfThere(s.manifestPath(id))
+}
+
+// removeLinks removes DMR's directory of links of a model. DMR makes one when it
+// loads the model and there is none.
+func (s *Store) removeLinks(id digest.Digest) error {
+	if !s.trusted("bundles") || !s.trusted("bundles/sha256") {
+		return nil
+	}
+	return os.RemoveAll(filepath.Join(s.dir, "bundles", "sha256", id.Encoded()))
+}
+
+// dropLinks removes DMR's links of all models that use a blob which has been
+// replaced: they lead to the file that was damaged, and DMR would go on with it.
+func (s *Store) dropLinks(d digest.Digest) error {
+	x, err := s.readIndex()
+	if err != nil {
+		return err
+	}
+	for _, e := range x.entries {
+		if bundle.CheckDigest(e.ID) == nil && slices.Contains(s.blobsOf(e), d) {
+			err = errors.Join(err, s.removeLinks(e.ID))
+		}
+	}
+	return err
 }
 
 // trusted reports whether a directory of the store is there and may be changed.

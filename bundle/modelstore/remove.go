@@ -66,7 +66,7 @@ func (s *Store) Remove(ctx context.Context, nameOrID string, events bundle.Event
 		return r, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if err := s.check(); err != nil {
+	if err := s.checkWrite(); err != nil {
 		return r, err
 	}
 	if err := s.finishRemovals(ctx, events); err != nil {
@@ -79,9 +79,6 @@ func (s *Store) Remove(ctx context.Context, nameOrID string, events bundle.Event
 	e, tag, err := s.find(x, nameOrID)
 	if err != nil {
 		return r, err
-	}
-	if _, want, pinned := strings.Cut(nameOrID, "@"); pinned && strings.TrimSpace(want) != e.ID.String() {
-		return r, fmt.Errorf("model %q: %s is %s now: %w", nameOrID, tag, e.ID, bundle.ErrNotFound)
 	}
 	if bundle.CheckDigest(e.ID) == nil {
 		r.ID, e.Tags = e.ID, x.tagsOf(e.ID)

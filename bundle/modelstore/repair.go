@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/diskspace"
 )
 
 // Report is what [Store.Check] found.
@@ -62,17 +63,14 @@ func (s *Store) Check(ctx context.Context, m Model, deep bool, events bundle.Eve
 // symlink, stays. Errors: those of src; [bundle.ErrMismatch] if src has other
 // bytes; [bundle.ErrInvalid] for what stays.
 func (s *Store) Repair(ctx context.Context, src Opener, damaged []*DamagedError, events bundle.EventFunc) (err error) {
-	unlock, err := s.lock(ctx, events)
+	unlock, err := s.begun(ctx, events)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if err := s.prepare(); err != nil {
-		return err
-	}
 	for _, d := range damaged {
 		if err := s.fetch(ctx, src, d.desc, events); err != nil {
-			return err
+			return diskspace.Explain(err, s.dir, s.lacks([]bundle.Descriptor{d.desc}))
 		}
 	}
 	return nil

@@ -5,8 +5,10 @@ package modelstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,6 +34,9 @@ type Store struct {
 	state string // ours
 
 	failpoint func(step string) error // tests: fail, be killed, or write too, at a step
+	now       func() time.Time        // tests; nil = time.Now
+
+	secondLook time.Duration // see registerAgain
 }
 
 // reached marks a step after which others may find the store.
@@ -53,8 +58,8 @@ type Model struct {
 // Dir returns where the store lies: MODELS_PATH, else ~/.docker/models. getenv
 // is the environment, HOME included.
 func Dir(getenv func(string) string) (string, error) {
-	if dir := strings.Trim(strings.TrimSpace(getenv("MODELS_PATH")), `"'`); strings.TrimSpace(dir) != "" {
-		return strings.TrimSpace(dir), nil
+	if dir := trimmed(getenv("MODELS_PATH")); dir != "" {
+		return dir, nil
 	}
 	home := getenv("HOME")
 	if home == "" {
@@ -63,11 +68,16 @@ func Dir(getenv func(string) string) (string, error) {
 	return filepath.Join(home, ".docker", "models"), nil
 }
 
+// trimmed takes blanks and quotes off the value of a variable, as DMR does.
+func trimmed(value string) string {
+	return strings.TrimSpace(strings.Trim(strings.TrimSpace(value), `"'`))
+}
+
 // Open returns the store in dir, which need not exist yet, with our state
 // about it in stateDir. Both become absolute. The error wraps
 // [bundle.ErrInvalid] if the store cannot be trusted: a directory in it that
 // is a symlink, that others can write to, or that belongs to another user. Its
-// root may be a symlink to another disk.
+// root may be a symlink to another disk, which must be there.
 func Open(dir, stateDir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -76,7 +86,7 @@ func Open(dir, stateDir string) (*Store, error) {
 	if stateDir, err = filepath.Abs(stateDir); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, state: stateDir}
+	s := &Store{dir: dir, state: stateDir, secondLook: secondLook}
 	for _, sub := range []string{"verified", "models", removingDir} {
 		if err := os.MkdirAll(filepath.Join(stateDir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("model store: state: %w", err)
@@ -97,6 +107,9 @@ func (s *Store) check() error {
 		}
 		info, err := stat(filepath.Join(s.dir, sub))
 		if errors.Is(err, fs.ErrNotExist) {
+			if to, lerr := os.Readlink(s.dir); sub == "" && lerr == nil {
+				return fmt.Errorf("model store %s: a symlink to %s, which is not there; is its disk mounted?: %w", s.dir, to, bundle.ErrInvalid)
+			}
 			continue
 		}
 		if err != nil {
@@ -109,12 +122,38 @@ func (s *Store) check() error {
 	return nil
 }
 
+// checkWrite is check, before something is written or removed.
+func (s *Store) checkWrite() error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	_, err := s.checkLayout()
+	return err
+}
+
+// secondLook is how long another program may take to read models.json, change
+// it and write it back, synced.
+const secondLook = 300 * time.Millisecond
+
 // lockPoll is how often a waiting writer looks whether the lock is free.
 const lockPoll = 50 * time.Millisecond
 
-// lock takes the lock between our own processes; DMR knows none.
+// lock takes the lock between our own processes; DMR knows none. Those of
+// another home have another state, so the store's directory, if it is there, is
+// locked too, where the file system can do that.
 func (s *Store) lock(ctx context.Context, events bundle.EventFunc) (unlock func() error, err error) {
-	return lockFile(ctx, filepath.Join(s.state, "store.lock"), events)
+	mine, err := lockFile(ctx, filepath.Join(s.state, "store.lock"), events)
+	if err != nil {
+		return nil, err
+	}
+	theirs, err := lockFile(ctx, s.dir, events, flock.SetFlag(os.O_RDONLY))
+	if err == nil {
+		return func() error { return errors.Join(theirs(), mine()) }, nil
+	}
+	if ctx.Err() != nil {
+		return nil, errors.Join(err, mine())
+	}
+	return mine, nil
 }
 
 // lockTree keeps two processes from building one model's directory at once. It
@@ -123,8 +162,8 @@ func (s *Store) lockTree(ctx context.Context) (unlock func() error, err error) {
 	return lockFile(ctx, filepath.Join(s.state, "models.lock"), nil)
 }
 
-func lockFile(ctx context.Context, path string, events bundle.EventFunc) (unlock func() error, err error) {
-	l := flock.New(path)
+func lockFile(ctx context.Context, path string, events bundle.EventFunc, opts ...flock.Option) (unlock func() error, err error) {
+	l := flock.New(path, opts...)
 	ok, err := l.TryLock()
 	if err == nil && !ok {
 		note(events, "another metalrun is changing the store; waiting for it")
@@ -145,6 +184,14 @@ func (s *Store) manifestPath(d digest.Digest) string {
 	return filepath.Join(s.dir, "manifests", "sha256", d.Encoded())
 }
 
+// begun makes the store if there is none, and takes its lock.
+func (s *Store) begun(ctx context.Context, events bundle.EventFunc) (unlock func() error, err error) {
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	return s.lock(ctx, events)
+}
+
 // prepare makes the directories and the version file of a store.
 func (s *Store) prepare() error {
 	for _, sub := range []string{"blobs", "manifests"} {
@@ -155,9 +202,37 @@ func (s *Store) prepare() error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	layout := filepath.Join(s.dir, "layout.json")
-	if _, err := os.Lstat(layout); !errors.Is(err, fs.ErrNotExist) {
+	if there, err := s.checkLayout(); there || err != nil {
 		return err
 	}
-	return fsatomic.WriteFile(layout, []byte("{\n  \"version\": \"1.0.0\"\n}"), 0o644)
+	return fsatomic.WriteFile(s.layoutPath(), []byte("{\n  \"version\": \"1.0.0\"\n}"), 0o644)
+}
+
+func (s *Store) layoutPath() string { return filepath.Join(s.dir, "layout.json") }
+
+// maxLayout caps what is read of layout.json, in bytes.
+const maxLayout = 4 << 10
+
+// checkLayout reports whether the store has a version file, and refuses one of
+// another major version: what we write might mean something else there. A file
+// that says nothing is as good as none, as it is to DMR.
+func (s *Store) checkLayout() (there bool, err error) {
+	f, err := openRegular(s.layoutPath())
+	if errors.Is(err, bundle.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	defer fsatomic.CloseErr(&err, f)
+	var layout struct {
+		Version string `json:"version"`
+	}
+	if json.NewDecoder(io.LimitReader(f, maxLayout)).Decode(&layout) != nil || layout.Version == "" {
+		return true, nil
+	}
+	if major, _, _ := strings.Cut(layout.Version, "."); major != "1" {
+		return true, fmt.Errorf("%s: version %q of the store, of which version 1 is known here; nothing is written: %w", s.layoutPath(), layout.Version, bundle.ErrInvalid)
+	}
+	return true, nil
 }

@@ -4,6 +4,7 @@
 package modelstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -26,10 +27,16 @@ const weightSize = 1 << 20
 // newModel builds an artifact with the given config.json.
 func newModel(t *testing.T, config string) *model.Artifact {
 	t.Helper()
+	return newModelOf(t, config, 0)
+}
+
+// newModelOf is newModel with weights that are all of one byte.
+func newModelOf(t *testing.T, config string, weight byte) *model.Artifact {
+	t.Helper()
 	dir := t.TempDir()
 	header := `{"w":{"dtype":"U8","shape":[1048576],"data_offsets":[0,1048576]}}`
 	weights := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
-	weights = append(append(weights, header...), make([]byte, weightSize)...)
+	weights = append(append(weights, header...), bytes.Repeat([]byte{weight}, weightSize)...)
 	for name, data := range map[string][]byte{
 		"config.json": []byte(config), "model.safetensors": weights,
 		"tokenizer.json": []byte("{ }"), "chat_template.jinja": []byte("x"),
@@ -51,6 +58,7 @@ func newStore(t *testing.T) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.secondLook = 0
 	return s
 }
 

@@ -120,7 +120,7 @@ func (s *Store) blobSizes(u *Usage, names *diskspace.Counter) (map[digest.Digest
 		switch {
 		case bundle.CheckDigest(d) == nil:
 			sizes[d] = info.Size()
-		case strings.HasSuffix(f.Name(), ".incomplete"), fsatomic.IsTemp(f.Name()):
+		case strings.HasSuffix(f.Name(), ".incomplete"), fsatomic.IsTemp(f.Name()), isTemp(f.Name()):
 			u.Partial.add(info.Size())
 		}
 	}

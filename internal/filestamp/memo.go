@@ -58,14 +58,14 @@ func (m *Memo) Recall(info fs.FileInfo) string {
 // hashed, unless it had been changed only a moment ago.
 func (m *Memo) Remember(info fs.FileInfo, sha256 string) {
 	was, ok := Of(info)
-	if !ok || m.since.Sub(was.changed()) < settled || os.MkdirAll(m.dir, 0o755) != nil {
+	if !ok || m.since.Sub(was.Changed()) < settled || os.MkdirAll(m.dir, 0o755) != nil {
 		return
 	}
 	_ = fsatomic.WriteFile(m.path(was), []byte(was.String()+sha256), 0o644) // without it the file is hashed again
 }
 
-// changed is when the file or its inode last changed.
-func (s Stamp) changed() time.Time {
+// Changed is when the file or its inode last changed, to the second.
+func (s Stamp) Changed() time.Time {
 	content, inode := time.Unix(s.mtime.Unix()), time.Unix(s.ctime.Unix())
 	if content.After(inode) {
 		return content

@@ -36,8 +36,9 @@ type modelUsage struct {
 	ID      string `json:"id"`
 	Files   int    `json:"files"`
 	Size    int64  `json:"size"`
-	Own     int64  `json:"own"`     // of that, what no other model uses
-	Missing int    `json:"missing"` // files that are not there
+	Own     int64  `json:"own"`               // of that, what no other model uses
+	Missing int    `json:"missing"`           // files that are not there
+	Problem string `json:"problem,omitempty"` // why it cannot be read
 }
 
 // environmentUsage is what one environment takes.
@@ -95,7 +96,11 @@ func (a *app) usage() (usage, error) {
 		Home:  home.Dir, Environments: []environmentUsage{}, Unfinished: unfinished,
 	}
 	for _, m := range s.Models {
-		u.Models = append(u.Models, modelUsage{modelName(m.Model), m.ID.String(), m.Blobs.Files, m.Blobs.Bytes, m.Own.Bytes, m.Missing})
+		row := newModelRow(m.Model)
+		if m.Problem == nil {
+			row.Problem = "" // it can be read; what serves it is no matter here
+		}
+		u.Models = append(u.Models, modelUsage{row.Name, row.ID, m.Blobs.Files, m.Blobs.Bytes, m.Own.Bytes, m.Missing, row.Problem})
 	}
 	for _, e := range envs {
 		row := environmentUsage{Name: e.Name, Size: e.Bytes}
@@ -119,11 +124,11 @@ func (u *usage) text() string {
 func (u *usage) modelTable() string {
 	rows := [][]string{{"NAME", "FILES", "SIZE", "OWN", ""}}
 	for _, m := range u.Models {
-		remark := ""
-		if m.Missing > 0 {
-			remark = fmt.Sprintf("%s missing: 'metalrun verify --repair %s' fetches them", plural(m.Missing, "file"), m.Name)
+		remark := m.Problem
+		if m.Missing > 0 && remark == "" {
+			remark = missing(m.Missing, m.Name)
 		}
-		rows = append(rows, []string{m.Name, strconv.Itoa(m.Files), ui.Bytes(m.Size), ui.Bytes(m.Own), remark})
+		rows = append(rows, []string{shownName(m.Name, m.ID), strconv.Itoa(m.Files), ui.Bytes(m.Size), ui.Bytes(m.Own), remark})
 	}
 	sum := func(name string, n modelstore.Amount, remark string) {
 		if n.Files > 0 {
@@ -132,8 +137,8 @@ func (u *usage) modelTable() string {
 	}
 	rows = append(rows, []string{"all models", strconv.Itoa(u.Used.Files), ui.Bytes(u.Used.Bytes), "", "each file once"})
 	sum("shared", u.Shared, "of that, used by several models")
-	sum("unreferenced", u.Unreferenced, "no model uses them; a pull that needs one takes it from here")
-	sum("partial", u.Partial, "downloads that did not end; a pull goes on where it stopped")
+	sum("unreferenced", u.Unreferenced, "no model uses them; a pull takes from here what it needs, 'metalrun rm --unused' removes them")
+	sum("partial", u.Partial, "downloads that did not end; the same pull goes on there, 'metalrun rm --unused' removes them")
 	sum("other", u.Other, "small files of directories that engines load")
 	return ui.Columns("lrrrl", rows)
 }

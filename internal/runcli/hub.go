@@ -56,6 +56,9 @@ func hubTag(ref hub.Reference) string {
 // localName is the name by which the store knows what a user calls word.
 func localName(word string) (string, error) {
 	if !hub.IsReference(word) {
+		if _, err := modelstore.Normalize(word); err != nil {
+			return "", edge.Errorf(edge.ErrUsage, "%w", err)
+		}
 		return word, nil
 	}
 	ref, err := hubReference(word)
@@ -89,7 +92,7 @@ func (a *app) pullHub(ctx context.Context, word string, exclude []string) (model
 	if err != nil {
 		return none, err
 	}
-	return store.Pull(ctx, art, art.Root(), hubTag(ref), a.events())
+	return a.pullInto(ctx, store, art, art.Root(), hubTag(ref))
 }
 
 // openHub pins a model on the hub to a commit.

@@ -26,7 +26,7 @@ type listedModel struct {
 func (a *app) listVerb() verb {
 	return verb{
 		name: "list", short: "list the models in the store",
-		long:    "SIZE is what a model has on the disk; the last line counts what several have in common\nonce. 'metalrun inspect MODEL' tells more of one.",
+		long:    "SIZE is what a model has on the disk; the last line counts what several have in common\nonce. ID is that of 'docker model list', and a name too. 'metalrun inspect MODEL' tells more\nof one.",
 		example: "metalrun list",
 		run: func(_ context.Context, args []string) error {
 			if err := wantArgs("list", args); err != nil {
@@ -54,6 +54,9 @@ func (a *app) runList() error {
 	for i, m := range usage.Models {
 		r := newListedModel(newModelRow(m.Model), served)
 		r.Size = m.Blobs.Bytes
+		if m.Missing > 0 && r.Problem == "" {
+			r.Problem, r.ServedBy = missing(m.Missing, r.Name), []string{}
+		}
 		byName[fmt.Sprint(r.Name, " ", r.ID, " ", i)] = r
 	}
 	all := make([]*listedModel, 0, len(byName))
@@ -68,6 +71,11 @@ func (a *app) runList() error {
 		a.note("nothing here can serve: %s", why)
 	}
 	return a.result(all, listText(all)+fmt.Sprintf("%s, %s on disk\n", plural(len(all), "model"), ui.Bytes(usage.Used.Bytes)))
+}
+
+// missing says that files of a model are not there, and what to do.
+func missing(n int, name string) string {
+	return fmt.Sprintf("%s missing: 'metalrun verify --repair %s' fetches what is", plural(n, "file"), name)
 }
 
 func newListedModel(r modelRow, served []string) *listedModel {
@@ -89,18 +97,18 @@ func (m *listedModel) by() string {
 }
 
 func listText(all []*listedModel) string {
-	rows := [][]string{{"NAME", "FORMAT", "PARAMETERS", "QUANTIZATION", "CONTEXT", "SIZE", "SERVED BY"}}
+	rows := [][]string{{"NAME", "ID", "FORMAT", "PARAMETERS", "QUANTIZATION", "CONTEXT", "SIZE", "SERVED BY"}}
 	for _, m := range all {
 		tokens := ""
 		if m.Context > 0 {
 			tokens = strconv.FormatInt(m.Context, 10)
 		}
-		rows = append(rows, []string{m.Name, m.Format, m.Parameters, m.Quantization, tokens, ui.Bytes(m.Size), m.by()})
+		rows = append(rows, []string{shownName(m.Name, m.ID), shortID(m.ID), m.Format, m.Parameters, m.Quantization, tokens, ui.Bytes(m.Size), m.by()})
 		for _, tag := range m.Tags[min(1, len(m.Tags)):] {
-			rows = append(rows, []string{tag, "", "", "", "", "", "another name of " + m.Name})
+			rows = append(rows, []string{tag, "", "", "", "", "", "", "another name of " + m.Name})
 		}
 	}
-	return ui.Columns("llrlrrl", rows)
+	return ui.Columns("lllrlrrl", rows)
 }
 
 // engines names what is installed that a model can be served by: an environment

@@ -15,6 +15,7 @@ import (
 	"github.com/metalpack/metalpack/bundle/hub"
 	"github.com/metalpack/metalpack/bundle/modelstore"
 	"github.com/metalpack/metalpack/bundle/transports"
+	"github.com/metalpack/metalpack/internal/diskspace"
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/runtime"
 )
@@ -34,18 +35,23 @@ type modelRow struct {
 }
 
 func newModelRow(m modelstore.Model) modelRow {
-	r := modelRow{Name: modelName(m), ID: m.ID.String(), Tags: m.Tags}
+	r := modelRow{Name: modelName(m), ID: m.ID.String(), Tags: append([]string{}, m.Tags...)} // empty lists in JSON, not null
 	if m.Problem != nil {
-		r.Problem = m.Problem.Error()
+		r.Problem = problem(m.Problem, r.Name)
 	}
 	if i := m.Info; i != nil {
 		r.Format, r.Architecture, r.Parameters = string(i.Flavor), i.Architecture, i.Parameters
 		r.Quantization, r.Context, r.Size = i.Quantization, i.Context, i.Size()
 		if err := i.CheckServable(); err != nil {
-			r.Problem = err.Error()
+			r.Problem = problem(err, r.Name)
 		}
 	}
 	return r
+}
+
+// problem says what is wrong with a model beside its name.
+func problem(err error, name string) string {
+	return strings.TrimPrefix(strings.TrimSuffix(err.Error(), ": "+bundle.ErrInvalid.Error()), "model "+name+": ")
 }
 
 // modelName is what lists and clients call a model.
@@ -54,6 +60,24 @@ func modelName(m modelstore.Model) string {
 		return m.Tags[0]
 	}
 	return m.ID.String()
+}
+
+// shownName is what a person is shown for a model in a list: its id, as short as
+// 'docker model list' writes it, if it has no name.
+func shownName(name, id string) string {
+	switch name {
+	case "":
+		return "<none>"
+	case id:
+		return shortID(id)
+	}
+	return name
+}
+
+// shortID is the beginning of an id, enough to call a model by.
+func shortID(id string) string {
+	hex := strings.TrimPrefix(id, "sha256:")
+	return hex[:min(12, len(hex))]
 }
 
 // store opens the shared model store.
@@ -98,6 +122,15 @@ func suggest(store *modelstore.Store, word string, err error) error {
 	return edge.WithHint(err, "did you mean %s? 'metalrun list' shows all", strings.Join(near, " or "))
 }
 
+// suggestHere is suggest for a name that no registry has either.
+func suggestHere(store *modelstore.Store, word string, err error) error {
+	models, lerr := store.List()
+	if near := modelstore.Near(models, word); lerr == nil && len(near) > 0 {
+		return edge.WithHint(err, "did you mean %s, of those that are here?", strings.Join(near, " or "))
+	}
+	return err
+}
+
 // stateDir is a directory of ours in the home.
 func (a *app) stateDir(name string) (string, error) {
 	home, err := runtime.OpenHome(a.env.Getenv)
@@ -111,9 +144,14 @@ func (a *app) pullVerb() verb {
 	var exclude multiFlag
 	return verb{
 		name: "pull", args: "REFERENCE", short: "pull a model into Docker's shared model store",
-		long: "The model appears in 'docker model list' too. A pull that was cut goes on where it stopped.\n" +
-			"A Docker Model Runner that answers, at MODEL_RUNNER_HOST, at the socket MODEL_RUNNER_SOCK, in\n" +
-			"Docker Desktop or at localhost:12434, registers the model itself.\n\n" +
+		long: "The store is MODELS_PATH, else ~/.docker/models, which Docker Desktop uses too: the model\n" +
+			"appears in 'docker model list'. A pull that was cut goes on where it stopped.\n\n" +
+			"A Docker Model Runner that answers, at MODEL_RUNNER_HOST (an address on https needs a\n" +
+			"certificate that the system trusts), at the socket MODEL_RUNNER_SOCK, in Docker Desktop or\n" +
+			"at localhost:12434, registers the model itself; without one the list of the store is written.\n" +
+			"Docker's contexts, those of 'docker model context', DOCKER_HOST and MODEL_RUNNER_TLS are not\n" +
+			"read: most of what they lead to has a store of its own. So has the container of Docker Engine\n" +
+			"on Linux, whose 'docker model list' does not show what is pulled here.\n\n" +
 			"hf.co/ORG/NAME[@REVISION] is a model of MLX safetensors on the Hugging Face hub; the list\n" +
 			"calls it huggingface.co/org/name:latest, or by its revision. HF_TOKEN, or the token that\n" +
 			"'hf auth login' keeps, opens gated and private models; HF_ENDPOINT is the address of\n" +
@@ -167,7 +205,20 @@ func (a *app) pull(ctx context.Context, word string, exclude []string) (_ models
 		return none, edge.WithHint(fmt.Errorf("%s is an index, want the manifest of a model: %w", ref, bundle.ErrInvalid),
 			"if it is an environment: 'metalrun install %s'", ref)
 	}
-	return store.Pull(ctx, src, root, storeName(ref), a.events())
+	return a.pullInto(ctx, store, src, root, storeName(ref))
+}
+
+// pullInto pulls a model under a name, and tells of one that does not come to
+// its end what the user can do.
+func (a *app) pullInto(ctx context.Context, store *modelstore.Store, src bundle.Source, desc bundle.Descriptor, name string) (modelstore.Model, error) {
+	m, err := store.Pull(ctx, src, desc, name, a.events())
+	if _, full := errors.AsType[*diskspace.Error](err); full {
+		return m, edge.WithHint(err, "make room: 'metalrun df' tells what takes it, 'metalrun rm --unused' removes what no model uses; what came is kept")
+	}
+	if err != nil && ctx.Err() != nil {
+		a.note("what came is kept, and the same pull goes on there; 'metalrun rm --unused' removes it")
+	}
+	return m, err
 }
 
 // sourceError adds to the error of a registry that does not have what ref names

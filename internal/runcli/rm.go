@@ -6,6 +6,7 @@ package runcli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 
@@ -24,20 +25,92 @@ type removedModel struct {
 	Shared  []modelstore.Shared `json:"shared"`
 }
 
+type rmOptions struct {
+	unused bool
+	dryRun bool
+}
+
+func (o rmOptions) validate(args []string) error {
+	switch {
+	case o.unused && len(args) > 0:
+		return edge.Usagef("rm: --unused is for what belongs to no model, %s is one: remove it first", args[0])
+	case o.dryRun && !o.unused:
+		return edge.Usagef("rm: --dry-run goes with --unused; 'metalrun inspect MODEL' tells what a model has of its own")
+	case !o.unused && len(args) == 0:
+		return edge.Usagef("rm: missing MODEL")
+	}
+	return nil
+}
+
 func (a *app) rmVerb() verb {
+	var o rmOptions
 	return verb{
 		name: "rm", args: "MODEL…", short: "remove models from the store",
 		long: "Removes a name, and the model with its last one. Files that other models use stay; a\n" +
 			"download of the model that did not end goes too. MODEL may be an id if the model has no\n" +
-			"other names than one. 'docker model' no longer lists what is removed either.",
-		example: "metalrun rm ai/smollm2:135m",
+			"other names than one. 'docker model' no longer lists what is removed either.\n\n" +
+			"--unused removes what belongs to no model: what pulls that were given up have left, ours\n" +
+			"and those of 'docker model pull', and files whose model has lost its entry. What another\n" +
+			"program changed within the last hour stays, and everything does while it pulls.",
+		example: "metalrun rm ai/smollm2:135m\n  metalrun rm --unused --dry-run",
+		flags: func(fs *flag.FlagSet) {
+			fs.BoolVar(&o.unused, "unused", false, "remove what belongs to no model instead")
+			fs.BoolVar(&o.dryRun, "dry-run", false, "say what --unused would remove, and remove nothing")
+		},
 		run: func(ctx context.Context, args []string) error {
-			if len(args) == 0 {
-				return edge.Usagef("rm: missing MODEL")
+			if err := o.validate(args); err != nil {
+				return err
+			}
+			if o.unused {
+				return a.runUnused(ctx, o.dryRun)
 			}
 			return a.runRemove(ctx, args)
 		},
 	}
+}
+
+// removedUnused is the result of rm --unused.
+type removedUnused struct {
+	DryRun bool `json:"dryRun"`
+	modelstore.Unused
+}
+
+func (a *app) runUnused(ctx context.Context, dry bool) error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	u, err := store.RemoveUnused(ctx, dry, a.events())
+	if err != nil {
+		return err
+	}
+	if u.Kept.Files > 0 {
+		a.note("%s, %s, changed within the last hour and may be another program's work: they stay", plural(u.Kept.Files, "file"), ui.Bytes(u.Kept.Bytes))
+	}
+	return a.result(removedUnused{dry, u}, unusedText(u, dry))
+}
+
+func unusedText(u modelstore.Unused, dry bool) string {
+	verb := "removed"
+	if dry {
+		verb = "unused"
+	}
+	var text strings.Builder
+	row := func(n modelstore.Amount, what string) {
+		if n.Files > 0 {
+			fmt.Fprintf(&text, "%s: %s, %s, %s\n", verb, plural(n.Files, "file"), ui.Bytes(n.Bytes), what)
+		}
+	}
+	row(u.Blobs, "that no model names")
+	row(u.Partial, "of downloads that did not end")
+	row(u.Other, "of manifests and links of models that are gone")
+	switch {
+	case text.Len() > 0:
+		return text.String()
+	case u.Kept.Files > 0:
+		return "nothing is surely unused\n"
+	}
+	return "nothing is unused\n"
 }
 
 func (a *app) runRemove(ctx context.Context, words []string) error {

@@ -67,7 +67,7 @@ func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err erro
 		if _, _, err := a.home(o.env); err != nil {
 			return err
 		}
-		if err := a.ensureModel(ctx, name, args[0]); err != nil {
+		if name, err = a.ensureModel(ctx, name, args[0]); err != nil {
 			return err
 		}
 		o.addr = "127.0.0.1:0"
@@ -86,18 +86,20 @@ func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err erro
 }
 
 // ensureModel pulls a model, by the user's word for it, that the store does not
-// have under its name.
-func (a *app) ensureModel(ctx context.Context, name, word string) error {
+// have under its name, and returns what the endpoint calls it.
+func (a *app) ensureModel(ctx context.Context, name, word string) (string, error) {
 	store, err := a.store()
 	if err != nil {
-		return err
+		return "", err
 	}
-	if _, err = store.Find(name); !errors.Is(err, bundle.ErrNotFound) {
-		return err
+	m, err := store.Find(name)
+	if errors.Is(err, bundle.ErrNotFound) {
+		a.note("%s is not in the store: pulling it", word)
+		if m, err = a.pull(ctx, word, nil); errors.Is(err, bundle.ErrNotFound) {
+			err = suggestHere(store, word, err)
+		}
 	}
-	a.note("%s is not in the store: pulling it", word)
-	_, err = a.pull(ctx, word, nil)
-	return err
+	return modelName(m), err
 }
 
 // chat is a conversation with one model.

@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,7 +66,15 @@ func Main(ctx context.Context, env *edge.Env) int {
 	if err != nil && context.Cause(ctx) != nil {
 		err = context.Canceled
 	}
-	return env.Fail(err, a.json)
+	return env.Fail(err, a.json || wantsJSON(env.Args))
+}
+
+// wantsJSON finds --json on a command line that perhaps does not parse.
+func wantsJSON(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "--json") || slices.Contains(args, "-json")
 }
 
 func (a *app) dispatch(ctx context.Context, args []string) error {

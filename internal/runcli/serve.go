@@ -227,7 +227,7 @@ func pickProfile(env *bundle.Environment, name string) (string, error) {
 	return "", edge.Usagef("%s has several engines (%s): choose with --engine", env.Name, strings.Join(names, ", "))
 }
 
-// lister lists the models of the store that an engine may be started on.
+// lister lists the models of the store that can be read.
 func lister(store *modelstore.Store) func(context.Context) ([]proxy.Model, error) {
 	return func(context.Context) ([]proxy.Model, error) {
 		models, err := store.List()
@@ -237,17 +237,26 @@ func lister(store *modelstore.Store) func(context.Context) ([]proxy.Model, error
 		var out []proxy.Model
 		for _, m := range models {
 			if m.Problem == nil {
-				out = append(out, proxy.Model{ID: modelName(m), Names: modelstore.Names(m)})
+				out = append(out, proxy.Model{ID: modelName(m), Key: engineKey(m), Names: modelstore.Names(m), Unlisted: m.Info.CheckServable() != nil})
 			}
 		}
 		return out, nil
 	}
 }
 
+// engineKey is the model's name with its digest: a pull may give the name to
+// another model, for which the running engine is the wrong one.
+func engineKey(m modelstore.Model) string {
+	if len(m.Tags) == 0 {
+		return m.ID.String()
+	}
+	return m.Tags[0] + "@" + m.ID.String()
+}
+
 // resolver verifies a model and gives the directory to load.
 func resolver(store *modelstore.Store) func(context.Context, string) (string, []string, error) {
-	return func(ctx context.Context, id string) (string, []string, error) {
-		m, err := store.Find(id)
+	return func(ctx context.Context, key string) (string, []string, error) {
+		m, err := store.Find(key)
 		if err != nil {
 			return "", nil, err
 		}

@@ -189,5 +189,5 @@ func (a *app) pullDigest(ctx context.Context, store *modelstore.Store, m modelst
 	if err != nil {
 		return m, err
 	}
-	return store.Pull(ctx, src, root, tag, a.events())
+	return a.pullInto(ctx, store, src, root, tag)
 }

@@ -50,7 +50,7 @@ func (h *handler) forward(w http.ResponseWriter, r *http.Request, path string) {
 	if asked == "" {
 		asked = model.ID
 	}
-	lease, err := h.opts.Backends.Acquire(ctx, model.ID)
+	lease, err := h.opts.Backends.Acquire(ctx, model.key())
 	if err != nil {
 		if ctx.Err() == nil {
 			engineError(err).write(w)

@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,10 +23,18 @@ const DefaultBodyTimeout = time.Minute
 
 // Model is a model that can be asked for.
 type Model struct {
-	ID      string   // shown by /v1/models, and the key given to Backends
+	ID      string   // shown by /v1/models
+	Key     string   // given to Backends: under another one it is another engine; "" = ID
 	Names   []string // tags and other names; ID need not be among them
 	Created int64    // Unix time
+
+	// Unlisted hides the model in /v1/models: nothing can serve it, and who
+	// asks for it by name is told why.
+	Unlisted bool
 }
+
+// key is what Backends know the model by.
+func (m Model) key() string { return cmp.Or(m.Key, m.ID) }
 
 // Models lists what can be asked for. It is called for every request.
 type Models interface {
@@ -48,11 +57,11 @@ type Lease struct {
 
 // Backends provides running engines.
 type Backends interface {
-	// Acquire returns an engine that serves the model with this ID, starting
+	// Acquire returns an engine that serves the model with this key, starting
 	// it if need be. Errors that are an [*launch.Error] or wrap
 	// [bundle.ErrNotFound], [ErrClosed] or [ErrBackOff] have their own answers.
-	Acquire(ctx context.Context, id string) (*Lease, error)
-	// Loaded is the ID of the model in memory, "" if there is none.
+	Acquire(ctx context.Context, key string) (*Lease, error)
+	// Loaded is the key of the model in memory, "" if there is none.
 	Loaded() string
 }
 
@@ -156,9 +165,9 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) {
 		engineError(err).write(w)
 		return
 	}
-	data := make([]modelObject, len(models))
-	for i, m := range models {
-		data[i] = object(m)
+	data := make([]modelObject, 0, len(models))
+	for _, m := range listed(models) {
+		data = append(data, object(m))
 	}
 	writeJSON(w, map[string]any{"object": "list", "data": data})
 }
@@ -173,6 +182,11 @@ func (h *handler) show(w http.ResponseWriter, r *http.Request, name string) {
 	writeJSON(w, object(m))
 }
 
+// listed are the models that can be served.
+func listed(models []Model) []Model {
+	return slices.DeleteFunc(slices.Clone(models), func(m Model) bool { return m.Unlisted })
+}
+
 // find looks a name up; "" is the only model, or the loaded one.
 func (h *handler) find(ctx context.Context, name string) (Model, error) {
 	models, err := h.opts.Models.List(ctx)
@@ -180,9 +194,9 @@ func (h *handler) find(ctx context.Context, name string) (Model, error) {
 		return Model{}, err
 	}
 	if name == "" {
-		loaded := h.opts.Backends.Loaded()
+		loaded, models := h.opts.Backends.Loaded(), listed(models)
 		for _, m := range models {
-			if len(models) == 1 || m.ID == loaded {
+			if len(models) == 1 || m.key() == loaded {
 				return m, nil
 			}
 		}

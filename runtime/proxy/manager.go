@@ -31,7 +31,7 @@ type ManagerConfig struct {
 	Engine     string         // the profile's name, for messages
 	VersionDir string         // the installed version that serves
 	Profile    bundle.Profile // how
-	// Resolve finds a model by ID: the directory to load and the names to
+	// Resolve finds a model by its key: the directory to load and the names to
 	// serve it under. Its error names the model.
 	Resolve    func(ctx context.Context, id string) (dir string, names []string, err error)
 	LogDir     string        // one log per engine name
@@ -50,7 +50,7 @@ type Manager struct {
 	mu      sync.Mutex
 	closed  bool
 	current *engine
-	failed  map[string]*failure // by model ID
+	failed  map[string]*failure // by the model's key
 }
 
 // engine is one model in memory, or on the way in or out. The fields below mu
@@ -82,7 +82,7 @@ func NewManager(cfg ManagerConfig) *Manager {
 	return &Manager{cfg: cfg, failed: map[string]*failure{}}
 }
 
-// Loaded is the ID of the model that is ready, or "".
+// Loaded is the key of the model that is ready, or "".
 func (m *Manager) Loaded() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -37,6 +37,7 @@ type bench struct {
 	models  string // directory
 
 	mu     sync.Mutex
+	key    string // of tiny; "" = its ID
 	events []bundle.Event
 }
 
@@ -61,7 +62,9 @@ func start(t *testing.T, mode string) *bench {
 	})
 	server := httptest.NewServer(proxy.New(proxy.Options{
 		Models: proxy.ModelsFunc(func(context.Context) ([]proxy.Model, error) {
-			return []proxy.Model{{ID: tiny, Names: []string{tiny, "docker.io/ai/alias:v2"}, Created: 7}, {ID: other, Names: []string{other}}}, nil
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return []proxy.Model{{ID: tiny, Key: b.key, Names: []string{tiny, "docker.io/ai/alias:v2"}, Created: 7}, {ID: other, Names: []string{other}}, {ID: "hidden", Unlisted: true}}, nil
 		}),
 		Backends: b.manager, Endpoints: profile.Endpoints, AllowHosts: []string{"host.docker.internal"}, MaxBody: 100_000,
 	}))
@@ -252,6 +255,24 @@ func TestSingleFlightAndSwitch(t *testing.T) {
 	}
 }
 
+// TestPulledAnew: a name that has gone to another model is served by another
+// engine.
+func TestPulledAnew(t *testing.T) {
+	t.Parallel()
+	b := start(t, launchtest.Sound)
+	for n, key := range []string{"old", "new", "new"} {
+		b.mu.Lock()
+		b.key = key
+		b.mu.Unlock()
+		if status, answer := b.post(t, "/v1/completions", `{"model": "tiny"}`); status != http.StatusOK {
+			t.Errorf("%d %s", status, answer)
+		}
+		if want := min(n+1, 2); b.starts() != want || b.manager.Loaded() != key {
+			t.Errorf("%d starts, loaded %q", b.starts(), b.manager.Loaded())
+		}
+	}
+}
+
 // TestSwitchWaits: a model in use is not taken away.
 func TestSwitchWaits(t *testing.T) {
 	t.Parallel()
@@ -284,6 +305,8 @@ func TestModelsAndHealth(t *testing.T) {
 	b := start(t, launchtest.Never)
 	for path, want := range map[string]string{
 		"/v1/models":          `{"data":[{"id":"docker.io/ai/tiny:latest","object":"model","created":7,`,
+		"/v1/models?all":      `["localhost:5000/ai/other:v1"]}],"object":"list"`, // and not the hidden one
+		"/v1/models/hidden":   `"id":"hidden"`,
 		"/engines/v1/models":  `"object":"list"`,
 		"/v1/models/ai/alias": `model_not_found`,
 		"/v1/models/ai/tiny":  `"id":"docker.io/ai/tiny:latest"`,
