@@ -43,6 +43,9 @@ func (e *Error) Hint() string {
 	if s, ok := errors.AsType[*said](e.Err); ok {
 		return s.hint
 	}
+	if s, ok := errors.AsType[*httpstream.ServerError](e.Err); ok {
+		return s.Hint()
+	}
 	return e.hint
 }
 
@@ -114,7 +117,7 @@ func (s *session) fail(ctx context.Context, about subject, err error) error {
 		e.hint = "check the network, HTTPS_PROXY and HF_ENDPOINT; what lies in the cache of the hub's programs can be used by its path"
 		return e
 	}
-	e.Err = httpstream.RootCause(err) // an address may be signed
+	e.Err = httpstream.WithoutAddress(err) // which may be signed
 	return e
 }
 

@@ -37,7 +37,11 @@ func (r *Repository) fail(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("%s: %w", subject, bundle.ErrNotFound)
 	}
 	if answer, ok := errors.AsType[*errcode.ErrorResponse](err); ok {
-		return fmt.Errorf("%s: %w", subject, answerError(answer))
+		err := answerError(answer)
+		if answer.StatusCode == http.StatusTooManyRequests {
+			err = &limited{err, r.ref.Registry}
+		}
+		return fmt.Errorf("%s: %w", subject, err)
 	}
 	if httpstream.IsUnreachable(err) {
 		if host := r.ref.Host(); !strings.HasPrefix(r.name, host) { // docker.io lies elsewhere
@@ -45,8 +49,22 @@ func (r *Repository) fail(ctx context.Context, what string, err error) error {
 		}
 		return fmt.Errorf("%s: %w: %w", subject, bundle.ErrUnreachable, httpstream.RootCause(err))
 	}
-	return fmt.Errorf("%s: %w", subject, err)
+	return fmt.Errorf("%s: %w", subject, httpstream.WithoutAddress(err))
 }
+
+// limited is the answer of a registry that was asked too often.
+type limited struct {
+	error
+	registry string
+}
+
+// Hint says how to be allowed more.
+func (l *limited) Hint() string {
+	return "try again later: what came and is right is kept; with a login many registries allow more: docker login " + l.registry
+}
+
+// Unwrap returns the cause.
+func (l *limited) Unwrap() error { return l.error }
 
 // answerError turns a registry's refusal into a sentinel where there is one.
 // What the registry said is quoted: it is text from outside.

@@ -18,17 +18,6 @@ import (
 	"github.com/metalpack/metalpack/internal/httpstream"
 )
 
-// Exists implements [bundle.Target] by a HEAD request. Errors:
-// [bundle.ErrUnauthorized], [bundle.ErrUnreachable].
-func (r *Repository) Exists(ctx context.Context, desc bundle.Descriptor) (bool, error) {
-	exists := r.api.Blobs().Exists
-	if bundle.IsManifest(desc.MediaType) {
-		exists = r.api.Manifests().Exists
-	}
-	ok, err := exists(ctx, desc)
-	return ok, r.fail(ctx, bundle.Label(desc), err)
-}
-
 // Tag implements [bundle.Target]. Errors: [bundle.ErrNotFound],
 // [bundle.ErrUnauthorized], [bundle.ErrUnreachable].
 func (r *Repository) Tag(ctx context.Context, desc bundle.Descriptor, name string) error {
@@ -130,6 +119,8 @@ func passing(err error) bool {
 		switch answer.StatusCode {
 		case http.StatusNotFound, http.StatusTooManyRequests: // not found is the upload session
 			return true
+		case http.StatusUnauthorized: // a token that ended on the way; the next POST gets another
+			return answer.Method != http.MethodPost
 		}
 		return answer.StatusCode >= http.StatusInternalServerError
 	}

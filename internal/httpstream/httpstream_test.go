@@ -32,6 +32,22 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+func TestRateLimit(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]time.Duration{
+		`"api";r=0;t=42`: 42 * time.Second, `"api";r=7;t=42`: -1, `"pages";r=3;t=9, "resolvers"; r=0; t=1`: time.Second,
+		`"a";r=0;t=1, "b";r=0;t=300`: 5 * time.Minute, "100;w=21600": -1, "r=0": -1, ";r=0;t=99999999999": -1,
+	} {
+		got, ok := httpstream.RetryAfter(http.Header{"Ratelimit": {value}})
+		if ok != (want >= 0) || ok && got != want {
+			t.Errorf("%q: %v, %v", value, got, ok)
+		}
+	}
+	if got, ok := httpstream.RetryAfter(http.Header{"Ratelimit": {`"a";r=0;t=300`}, "Retry-After": {"7"}}); !ok || got != 7*time.Second {
+		t.Errorf("both: %v, %v", got, ok)
+	}
+}
+
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	for attempt, most := range map[int]time.Duration{1: 250 * time.Millisecond, 3: time.Second, 6: 8 * time.Second, 1000: 8 * time.Second} {

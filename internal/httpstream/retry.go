@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"syscall"
 	"time"
@@ -97,15 +98,17 @@ func retryReason(req *http.Request, resp *http.Response, err error) string {
 	case req.Context().Err() != nil:
 		return ""
 	case errors.As(err, &timeout) && timeout.Timeout(),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, ErrStalled),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return err.Error()
 	}
 	return ""
 }
 
-// RetryAfter reads the header Retry-After: seconds or a date, which is measured
-// against the server's own clock. False means that there is none.
+// RetryAfter reads how long the server asks us to stay away. Retry-After is
+// seconds or a date, which is measured against the server's own clock; where there
+// is none, RateLimit, as the Hugging Face hub sends it, says when a quota that is
+// used up is filled again. False means that neither says so.
 func RetryAfter(h http.Header) (time.Duration, bool) {
 	v := h.Get("Retry-After")
 	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
@@ -113,13 +116,25 @@ func RetryAfter(h http.Header) (time.Duration, bool) {
 	}
 	then, err := http.ParseTime(v)
 	if err != nil {
-		return 0, false
+		return quotaReset(h.Get("RateLimit"))
 	}
 	now, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
 		now = time.Now()
 	}
 	return max(then.Sub(now), 0), true
+}
+
+// usedUp finds the seconds in a quota of which nothing is left, like
+// "api";r=0;t=42.
+var usedUp = regexp.MustCompile(`;\s*r=0\s*;\s*t=([0-9]{1,9})\b`)
+
+func quotaReset(limits string) (wait time.Duration, ok bool) {
+	for _, m := range usedUp.FindAllStringSubmatch(limits, -1) {
+		s, _ := strconv.Atoi(m[1]) // nine digits fit
+		wait, ok = max(wait, time.Duration(s)*time.Second), true
+	}
+	return wait, ok
 }
 
 // Wait waits d or until ctx is done.

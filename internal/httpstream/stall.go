@@ -6,6 +6,7 @@ package httpstream
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 )
@@ -72,10 +73,30 @@ type Doer interface {
 	Do(req *http.Request) (*http.Response, error)
 }
 
+// watched is a body under a watchdog.
+type watched struct {
+	io.ReadCloser
+	dog *Watchdog
+}
+
+// Read implements io.Reader.
+func (b *watched) Read(p []byte) (int, error) {
+	b.dog.Guard()
+	n, err := b.ReadCloser.Read(p)
+	b.dog.Rest()
+	return n, b.dog.Explain(err)
+}
+
+// Close implements io.Closer.
+func (b *watched) Close() error {
+	defer b.dog.Stop()
+	return b.ReadCloser.Close()
+}
+
 // Body is the body of an answer under a watchdog.
 type Body struct {
 	Response *http.Response
-	dog      *Watchdog
+	*watched
 }
 
 // Get sends a GET for bytes as they are and returns the answer, whatever its
@@ -98,21 +119,7 @@ func Get(ctx context.Context, via Doer, address string, header http.Header, time
 		return nil, dog.Explain(err)
 	}
 	dog.Rest()
-	return &Body{Response: resp, dog: dog}, nil
-}
-
-// Read implements io.Reader.
-func (b *Body) Read(p []byte) (int, error) {
-	b.dog.Guard()
-	n, err := b.Response.Body.Read(p)
-	b.dog.Rest()
-	return n, b.dog.Explain(err)
-}
-
-// Close implements io.Closer.
-func (b *Body) Close() error {
-	defer b.dog.Stop()
-	return b.Response.Body.Close()
+	return &Body{resp, &watched{resp.Body, dog}}, nil
 }
 
 // Drop closes an answer whose body is of no interest, so that its connection
@@ -121,4 +128,30 @@ func (b *Body) Drop() {
 	b.dog.Guard()
 	Drain(b.Response.Body)
 	b.dog.Stop()
+}
+
+// Guard is a transport that gives up silent connections: those that answer a
+// request of no body with nothing, and those that stop in the middle of an
+// answer. How long a body may take to be sent, and who got it to answer, is the
+// sender's business.
+type Guard struct {
+	Base    http.RoundTripper
+	Timeout time.Duration
+}
+
+// RoundTrip implements http.RoundTripper. Silence is [ErrStalled].
+func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, dog := Watch(req.Context(), g.Timeout)
+	if req.Method == http.MethodPut || req.Body != nil && req.Body != http.NoBody {
+		dog.Rest() // a registry may hash for long before it answers a PUT
+	}
+	resp, err := g.Base.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		err = dog.Explain(err)
+		dog.Stop()
+		return nil, err
+	}
+	dog.Rest()
+	resp.Request, resp.Body = req, &watched{resp.Body, dog}
+	return resp, nil
 }
