@@ -89,6 +89,29 @@ func (d *directory) List(ctx context.Context) (*Listing, error) {
 	return l, err
 }
 
+// pointerHead is how a pointer of Git LFS begins; all are shorter than maxPointer
+// bytes.
+const (
+	pointerHead = "version https://git-lfs.github.com/spec/"
+	maxPointer  = 1024
+)
+
+// isPointer reports whether a file is a pointer of Git LFS. What cannot be read is
+// told when it is.
+func isPointer(disk string, size int64) bool {
+	if size < int64(len(pointerHead)) || size >= maxPointer {
+		return false
+	}
+	f, err := os.Open(disk)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	head := make([]byte, len(pointerHead))
+	_, err = io.ReadFull(f, head)
+	return err == nil && string(head) == pointerHead
+}
+
 // describe describes what lies at a path on disk.
 func (d *directory) describe(root, disk string) (OriginFile, error) {
 	rel, err := filepath.Rel(root, disk)
@@ -101,6 +124,10 @@ func (d *directory) describe(root, disk string) (OriginFile, error) {
 	}
 	f := OriginFile{Path: filepath.ToSlash(rel), Size: info.Size(), Type: info.Mode().Type()}
 	if f.Type != 0 {
+		return f, nil
+	}
+	if isPointer(disk, info.Size()) {
+		f.Type = TypePointer
 		return f, nil
 	}
 	if d.memo != nil {

@@ -38,8 +38,12 @@ type OriginFile struct {
 	Path   string
 	Size   int64       // bytes
 	SHA256 string      // 64 hex digits; "" = not known before it is read
-	Type   fs.FileMode // type bits of what is no regular file, such as a link that is not followed
+	Type   fs.FileMode // type bits of what is no regular file, such as a link that is not followed; or [TypePointer]
 }
+
+// TypePointer is a file that stands for another, which a clone without Git LFS
+// does not have.
+const TypePointer = fs.ModeIrregular
 
 // digestOf checks what an origin says of a file before it is believed.
 func (f OriginFile) digestOf() (digest.Digest, error) {

@@ -89,7 +89,7 @@ func newScan(ctx context.Context, origin Origin, o Options) (*scan, error) {
 func checkPatterns(patterns []string) error {
 	for _, pattern := range patterns {
 		if !doublestar.ValidatePattern(pattern) {
-			return invalid("pattern %q", pattern)
+			return invalid("%q is no pattern; want one like *.py or original/**", pattern)
 		}
 	}
 	return nil
@@ -115,6 +115,9 @@ func (s *scan) addAll(files []OriginFile) error {
 		switch {
 		case f.Type == fs.ModeSymlink:
 			s.find(RuleSymlink, SeverityError, f.Path, "a symlink; nobody can tell what it will point to", "put the file itself there, or --exclude it")
+			continue
+		case f.Type == TypePointer:
+			s.find(RuleFileType, SeverityError, f.Path, "a pointer of Git LFS, not the file itself", "'git lfs pull' in the clone fetches the files")
 			continue
 		case f.Type != 0:
 			s.find(RuleFileType, SeverityError, f.Path, "not a regular file", fmt.Sprintf("--exclude %q", f.Path))
