@@ -14,9 +14,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote/auth"
-
 	orasremote "oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/httpstream"
@@ -113,8 +112,8 @@ func mediaType(h http.Header) string {
 	return t
 }
 
-// head asks about a path below the repository. Errors: errNoHead, a refusal, no
-// answer.
+// head asks about a path below the repository. Errors: errNoHead,
+// [bundle.ErrNotFound], another refusal, no answer.
 func (r *Repository) head(ctx context.Context, via *orasremote.Repository, path string) (h http.Header, size int64, err error) {
 	ctx = auth.AppendRepositoryScope(ctx, r.ref, auth.ActionPull)
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, r.base+path, http.NoBody)
@@ -134,6 +133,8 @@ func (r *Repository) head(ctx context.Context, via *orasremote.Repository, path 
 		return resp.Header, resp.ContentLength, nil
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return nil, 0, errNoHead
+	case http.StatusNotFound:
+		return nil, 0, bundle.ErrNotFound
 	}
 	return nil, 0, refusal(resp, http.NoBody)
 }
@@ -150,11 +151,8 @@ func (r *Repository) Exists(ctx context.Context, desc bundle.Descriptor) (bool, 
 	switch {
 	case err == nil:
 		return true, nil
-	case errors.Is(err, errNoHead):
+	case errors.Is(err, errNoHead), errors.Is(err, bundle.ErrNotFound):
 		return false, nil
 	}
-	if err = r.fail(ctx, bundle.Label(desc), err); errors.Is(err, bundle.ErrNotFound) {
-		return false, nil
-	}
-	return false, err
+	return false, r.fail(ctx, bundle.Label(desc), err)
 }
