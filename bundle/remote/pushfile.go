@@ -19,17 +19,23 @@ const followEvery = 200 * time.Millisecond
 // pushFile makes one upload of a file whose digest is known, and tells whether
 // another may do better. Without TLS the kernel sends it from its page cache: no
 // byte is copied here, and the registry alone hashes them. It closes the file.
-func (r *Repository) pushFile(ctx context.Context, desc bundle.Descriptor, f *os.File, moved func(offset int64)) (again bool, err error) {
+func (s *sending) pushFile(ctx context.Context, desc bundle.Descriptor, f *os.File, moved func(offset int64)) (again bool, err error) {
+	defer func() { _ = f.Close() }() // it was only read, and net/http has closed it, if it came so far
 	ctx, dog := httpstream.Watch(ctx, pushStallTimeout)
 	defer dog.Stop()
-	stop := follow(f, func(offset int64) {
-		dog.Guard()
-		moved(offset)
-	})
-	err = dog.Explain(r.blobs.Blobs().Push(ctx, desc, f))
-	stop()
-	_ = f.Close() // it was only read, and net/http has closed it, if it came so far
-	return passing(err), err
+	if err = s.start(ctx); err == nil {
+		_, err = f.Seek(s.kept, io.SeekStart)
+	}
+	if err == nil {
+		stop := follow(f, s.kept, func(offset int64) {
+			dog.Guard()
+			moved(offset)
+		})
+		err = s.put(ctx, desc.Digest, f)
+		stop()
+	}
+	err = dog.Explain(err)
+	return err != nil && s.again(err), err
 }
 
 // hasSize reports whether a file is as long as it should be. Of a longer one only
@@ -39,14 +45,15 @@ func hasSize(f *os.File, size int64) bool {
 	return err == nil && info.Size() == size
 }
 
-// follow looks now and then how far a file has been read, until stop is called.
-func follow(f *os.File, moved func(offset int64)) (stop func()) {
+// follow looks now and then how far a file has been read since last, until stop
+// is called.
+func follow(f *os.File, last int64, moved func(offset int64)) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		tick := time.NewTicker(followEvery)
 		defer tick.Stop()
-		for last := int64(0); ; {
+		for {
 			select {
 			case <-done:
 				return

@@ -6,9 +6,10 @@
 //
 // # How it works
 //
-// oras-go does authentication, uploads, tags and referrers; manifests and
-// blobs are read by our own requests through its authenticating client. A blob
-// whose digest is not known is sent by our own requests too ([Repository.Ingest]).
+// oras-go does authentication, tags and referrers, and pushes manifests; all else
+// are our own requests through its authenticating client. A blob goes up in one
+// PUT, or, if its digest is not known ([Repository.Ingest]), in one PATCH; an
+// upload that breaks goes on behind what the registry says it has.
 // Requests without a body that can be lost are repeated with jittered
 // back-off, Retry-After honoured; an answer that stops in its middle is given up
 // and asked for again. A blob is one stream that mends itself: cut
