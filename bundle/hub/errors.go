@@ -167,9 +167,18 @@ func (r *refusal) explain(about subject, s *session) error {
 	case r.code != "RepoNotFound" && r.status != http.StatusUnauthorized && r.status != http.StatusNotFound:
 		return r.other(say, page)
 	case s.token == "": // the hub does not tell a missing model from a private one
-		return say(bundle.ErrNotFound, "no such model, or it is private", "check the name; for a private model set HF_TOKEN")
+		return say(bundle.ErrNotFound, "no such model, or it is private", "check the name"+s.elsewhere()+"; for a private model set HF_TOKEN")
 	}
 	return say(bundle.ErrNotFound, "no such model, or it is hidden from the token's account", "check the name and the account of HF_TOKEN")
+}
+
+// elsewhere reminds of another hub than the public one: a mirror does not have
+// every model.
+func (s *session) elsewhere() string {
+	if s.base == DefaultEndpoint {
+		return ""
+	}
+	return " and HF_ENDPOINT, which is " + s.base
 }
 
 // other explains a refusal that is not about one model.

@@ -185,6 +185,24 @@ func TestNoHead(t *testing.T) {
 	}
 }
 
+// TestPortal: whoever answers everything with a page is no registry.
+func TestPortal(t *testing.T) {
+	t.Parallel()
+	for _, refuses := range []string{"none", http.MethodHead} {
+		r, _ := open(t, regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == refuses {
+				w.WriteHeader(http.StatusMethodNotAllowed)
+				return
+			}
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = io.WriteString(w, "<html>log in</html>")
+		})), remote.Options{})
+		if _, err := r.Resolve(t.Context(), "v1"); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), "a portal") {
+			t.Errorf("%s: %v", refuses, err)
+		}
+	}
+}
+
 // TestTokenEnds: every token opens three requests, so they end in the middle of
 // everything.
 func TestTokenEnds(t *testing.T) {

@@ -63,6 +63,9 @@ func (r *Repository) resolve(ctx context.Context, name string) (bundle.Descripto
 	if err != nil {
 		return bundle.Descriptor{}, err
 	}
+	if err := r.notPage(header); err != nil {
+		return bundle.Descriptor{}, err
+	}
 	desc := bundle.Descriptor{MediaType: mediaType(header), Digest: digest.Digest(header.Get("Docker-Content-Digest")), Size: size}
 	if desc.Digest == "" || desc.Size < 0 {
 		return r.resolveByGet(ctx, name)
@@ -99,8 +102,20 @@ func (r *Repository) resolveByGet(ctx context.Context, name string) (bundle.Desc
 	if err := errors.Join(err, w.Close()); err != nil {
 		return bundle.Descriptor{}, err
 	}
+	if err := r.notPage(w.Response.Header); err != nil {
+		return bundle.Descriptor{}, err
+	}
 	desc := bundle.DescriptorOf(mediaType(w.Response.Header), data)
 	return desc, is(desc, name)
+}
+
+// notPage refuses the page of a web site, which a mistyped host may be, or of the
+// portal of a network that wants a login.
+func (r *Repository) notPage(h http.Header) error {
+	if mediaType(h) == "text/html" {
+		return fmt.Errorf("%s answers with a web page: no registry, or a portal where this network wants a login: %w", r.ref.Host(), bundle.ErrInvalid)
+	}
+	return nil
 }
 
 // mediaType is what an answer says of its content; "" if it says nothing.
