@@ -130,6 +130,35 @@ func TestBegin(t *testing.T) {
 	}
 }
 
+// TestDrip: N9, a byte now and then is no headway; a reader that takes its time is
+// no stall.
+func TestDrip(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		piece := make([]byte, 1)
+		if r.URL.Path == "/stream" {
+			piece = make([]byte, 8<<10)
+		}
+		for i := 0; i < 60 && r.Context().Err() == nil; i++ {
+			_, _ = w.Write(piece)
+			_ = http.NewResponseController(w).Flush()
+			<-time.After(10 * time.Millisecond)
+		}
+	}))
+	defer s.Close()
+	for path, want := range map[string]error{"/drip": httpstream.ErrStalled, "/stream": nil} {
+		b, err := httpstream.Get(t.Context(), s.Client(), s.URL+path, nil, 300*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, b)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %d bytes, %v", path, n, err)
+		}
+		_ = b.Close()
+	}
+}
+
 // TestSource: what a connection that ends early, late or not at all makes of
 // the stream.
 func TestSource(t *testing.T) {

@@ -73,17 +73,28 @@ type Doer interface {
 	Do(req *http.Request) (*http.Response, error)
 }
 
+// leastMoved is how many bytes must come in the time after which a connection is
+// given up: a byte now and then would hold its reader for ever.
+const leastMoved = 4 << 10
+
 // watched is a body under a watchdog.
 type watched struct {
 	io.ReadCloser
-	dog *Watchdog
+	dog    *Watchdog
+	moved  int           // bytes, since leastMoved of them came
+	waited time.Duration // for them
 }
 
 // Read implements io.Reader.
 func (b *watched) Read(p []byte) (int, error) {
-	b.dog.Guard()
+	b.dog.timer.Reset(max(b.dog.timeout-b.waited, 0))
+	start := time.Now()
 	n, err := b.ReadCloser.Read(p)
 	b.dog.Rest()
+	b.waited += time.Since(start)
+	if b.moved += n; b.moved >= leastMoved {
+		b.moved, b.waited = 0, 0
+	}
 	return n, b.dog.Explain(err)
 }
 
@@ -100,7 +111,8 @@ type Body struct {
 }
 
 // Get sends a GET for bytes as they are and returns the answer, whatever its
-// status. Silence of timeout, now or while the body is read, is [ErrStalled].
+// status. Silence of timeout, now or while the body is read, is [ErrStalled]; so is
+// a body of which next to nothing comes in that time.
 func Get(ctx context.Context, via Doer, address string, header http.Header, timeout time.Duration) (*Body, error) {
 	ctx, dog := Watch(ctx, timeout)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
@@ -119,7 +131,7 @@ func Get(ctx context.Context, via Doer, address string, header http.Header, time
 		return nil, dog.Explain(err)
 	}
 	dog.Rest()
-	return &Body{resp, &watched{resp.Body, dog}}, nil
+	return &Body{resp, &watched{ReadCloser: resp.Body, dog: dog}}, nil
 }
 
 // Drop closes an answer whose body is of no interest, so that its connection
@@ -152,6 +164,6 @@ func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	dog.Rest()
-	resp.Request, resp.Body = req, &watched{resp.Body, dog}
+	resp.Request, resp.Body = req, &watched{ReadCloser: resp.Body, dog: dog}
 	return resp, nil
 }
