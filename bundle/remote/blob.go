@@ -34,7 +34,7 @@ func (r *Repository) Open(ctx context.Context, desc bundle.Descriptor, offset in
 		return io.NopCloser(strings.NewReader("")), nil // a range of no bytes cannot be asked for
 	}
 	return httpstream.Source{
-		Size: desc.Size, Tries: r.opts.Retries,
+		Size: desc.Size, Tries: httpstream.Patience(r.opts.Retries),
 		Connect: func(offset int64) (io.ReadCloser, error) { return r.connect(ctx, desc, offset) },
 		Pause: func(attempt int, offset int64, reason error) error {
 			r.opts.Events.Emit(bundle.Event{

@@ -39,6 +39,7 @@ type sending struct {
 	at    *answer // the registry's last word on the upload under way; nil = there is none
 	kept  int64   // bytes that it has
 	whole bool    // it did not take the rest of an upload
+	begun bool    // it took one once, so it is there
 }
 
 // until makes uploads until one works, or its error says that no other would.
@@ -50,7 +51,7 @@ func (s *sending) until(ctx context.Context, e bundle.Event, upload func(attempt
 		if s.kept-mark >= progressKept {
 			mark, attempt = s.kept, 1
 		}
-		if err == nil || !again || attempt >= pushTries || ctx.Err() != nil {
+		if err == nil || !again || attempt >= s.tries(err) || ctx.Err() != nil {
 			return err
 		}
 		e.Kind, e.Attempt, e.Offset, e.Reason = bundle.EventRetry, attempt+1, s.kept, httpstream.RootCause(err).Error()
@@ -61,6 +62,15 @@ func (s *sending) until(ctx context.Context, e bundle.Event, upload func(attempt
 	}
 }
 
+// tries is how many uploads may fail in a row. A registry that was there and does
+// not answer is waited for.
+func (s *sending) tries(err error) int {
+	if s.begun && httpstream.IsUnreachable(err) {
+		return max(pushTries, httpstream.Patience(s.r.opts.Retries))
+	}
+	return pushTries
+}
+
 // start begins an upload, or finds out how far the one that broke has come.
 func (s *sending) start(ctx context.Context) error {
 	if s.at != nil && !s.whole && s.ask(ctx) {
@@ -69,7 +79,7 @@ func (s *sending) start(ctx context.Context) error {
 	s.at, s.kept = nil, 0
 	begun, err := s.r.send(ctx, http.MethodPost, s.r.base+"/blobs/uploads/", nil, http.StatusAccepted)
 	if err == nil {
-		s.at = &begun
+		s.at, s.begun = &begun, true
 	}
 	return err
 }

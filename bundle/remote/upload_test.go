@@ -143,7 +143,7 @@ func TestUploadGivesUp(t *testing.T) {
 			b.after[i] = 1000
 		}
 		r, rec := open(t, regtest.Serve(t, b), remote.Options{})
-		if err := sent(t, way, r, data); err == nil || rec.Retries() != 2 {
+		if err := sent(t, way, r, data); err == nil || rec.Retries() != 9 {
 			t.Errorf("%s: %v, %s", way, err, rec)
 		}
 	}

@@ -130,6 +130,35 @@ func TestBegin(t *testing.T) {
 	}
 }
 
+// TestHTTP2Reset: a server that resets a stream over HTTP/2, before its answer or
+// in the middle of it, is one that may do better next time.
+func TestHTTP2Reset(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/begun" {
+			_, _ = io.WriteString(w, "x")
+			_ = http.NewResponseController(w).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	for _, path := range []string{"/", "/begun"} {
+		b, err := httpstream.Get(t.Context(), s.Client(), s.URL+path, nil, time.Minute)
+		if err == nil {
+			if b.Response.ProtoMajor != 2 {
+				t.Fatal("not over HTTP/2")
+			}
+			_, err = io.ReadAll(b)
+			_ = b.Close()
+		}
+		if !httpstream.Passing(err) || !httpstream.Cut(err) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 // TestDrip: N9, a byte now and then is no headway; a reader that takes its time is
 // no stall.
 func TestDrip(t *testing.T) {

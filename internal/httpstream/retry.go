@@ -25,6 +25,11 @@ const (
 	MaxRetryAfter       = time.Minute // the longest pause a server can ask for
 )
 
+// Patience is how many connections may fail in a row in the middle of a transfer
+// whose requests are repeated so often: twice as many, because a network that
+// changes takes half a minute, and much is lost then.
+func Patience(retries int) int { return 2 * retries }
+
 // WaitFunc passes time, or returns the reason why not.
 type WaitFunc func(ctx context.Context, d time.Duration) error
 
@@ -99,7 +104,7 @@ func retryReason(req *http.Request, resp *http.Response, err error) string {
 		return ""
 	case errors.As(err, &timeout) && timeout.Timeout(),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, ErrStalled),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), isDropped(err):
 		return err.Error()
 	}
 	return ""
