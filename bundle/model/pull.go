@@ -74,10 +74,10 @@ func Pull(ctx context.Context, src bundle.Source, root bundle.Descriptor, dir st
 // models often lie on another disk. One that leads to nothing could not be
 // replaced by a directory once all has come.
 func target(dir string) (string, error) {
-	real, err := filepath.EvalSymlinks(dir)
+	there, err := filepath.EvalSymlinks(dir)
 	switch {
 	case err == nil:
-		return real, nil
+		return there, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", err
 	}

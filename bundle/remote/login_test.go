@@ -21,16 +21,7 @@ import (
 // What is public opens all the same.
 func TestHelperGone(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	next := regtest.Handler(t)
-	token := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"token":"public"}`) }))
-	host := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer public" {
-			w.Header().Set("Www-Authenticate", `Bearer realm="http://`+token+`/token",service="test"`)
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		next.ServeHTTP(w, r)
-	}))
+	host := guarded(t, "public", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"token":"public"}`) })
 	stranger, _ := open(t, host, remote.Options{})
 	manifest, _ := pushImage(t, stranger, regtest.Noise(10), "v1")
 	for _, config := range []string{`{"credsStore":"metalpack-none"}`, `{"credHelpers":{"` + host + `":"metalpack-none"}}`, `{"auths":{"` + host + `":{"auth":"!"}}}`} {
