@@ -220,6 +220,9 @@ func (r *Repository) send(ctx context.Context, method, address string, prepare f
 		return answer{}, err
 	}
 	defer httpstream.Drain(resp.Body)
+	if at := resp.Request.URL.Host; at != req.URL.Host { // what follows would go there
+		return answer{}, fmt.Errorf("upload sent from %s to %s: %w", req.URL.Host, at, httpstream.ErrRedirect)
+	}
 	if !slices.Contains(want, resp.StatusCode) {
 		return answer{}, refusal(resp, resp.Body)
 	}
