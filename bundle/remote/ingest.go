@@ -27,8 +27,8 @@ func (r *Repository) Ingest(ctx context.Context, what string, size int64, open b
 	if size <= 0 || r.digestFirst.Load() {
 		return "", r.fail(ctx, "push "+what, errors.ErrUnsupported)
 	}
-	sent := &sending{r: r, size: size}
-	err = sent.until(ctx, bundle.Event{What: what, Size: size}, func(int) (again bool, err error) {
+	sent := &sending{r: r, what: what, size: size}
+	err = sent.until(ctx, "", func(int) (again bool, err error) {
 		d, again, err = sent.ingest(ctx, open)
 		return again, err
 	})

@@ -35,8 +35,8 @@ func (r *Repository) Push(ctx context.Context, desc bundle.Descriptor, open bund
 	if bundle.IsManifest(desc.MediaType) {
 		return r.pushManifest(ctx, desc, open)
 	}
-	s := &sending{r: r, size: desc.Size}
-	return r.fail(ctx, what, s.until(ctx, bundle.Event{What: bundle.Label(desc), Digest: desc.Digest.String(), Size: desc.Size}, func(attempt int) (bool, error) {
+	s := &sending{r: r, what: bundle.Label(desc), size: desc.Size}
+	return r.fail(ctx, what, s.until(ctx, desc.Digest, func(attempt int) (bool, error) {
 		if attempt > 1 {
 			if ok, err := r.Exists(ctx, desc); err == nil && ok {
 				return false, nil

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
@@ -35,6 +36,7 @@ var errMoved = fmt.Errorf("the registry has lost what it had of the upload: %w",
 // has of it; where it says nothing, or does not take the rest, it is begun again.
 type sending struct {
 	r     *Repository
+	what  string // in messages
 	size  int64
 	at    *answer // the registry's last word on the upload under way; nil = there is none
 	kept  int64   // bytes that it has
@@ -43,9 +45,9 @@ type sending struct {
 }
 
 // until makes uploads until one works, or its error says that no other would.
-// Bytes that were kept count as progress. e is the blob's event.
-func (s *sending) until(ctx context.Context, e bundle.Event, upload func(attempt int) (again bool, err error)) error {
-	mark := int64(0)
+// Bytes that were kept count as progress. d is "" if it is not known.
+func (s *sending) until(ctx context.Context, d digest.Digest, upload func(attempt int) (again bool, err error)) error {
+	mark, e := int64(0), bundle.Event{What: s.what, Digest: d.String()}
 	for attempt := 1; ; attempt++ {
 		again, err := upload(attempt)
 		if s.kept-mark >= progressKept {
@@ -54,7 +56,7 @@ func (s *sending) until(ctx context.Context, e bundle.Event, upload func(attempt
 		if err == nil || !again || attempt >= s.tries(err) || ctx.Err() != nil {
 			return err
 		}
-		e.Kind, e.Attempt, e.Offset, e.Reason = bundle.EventRetry, attempt+1, s.kept, httpstream.RootCause(err).Error()
+		e.Kind, e.Attempt, e.Reason = bundle.EventRetry, attempt+1, httpstream.RootCause(err).Error()
 		s.r.opts.Events.Emit(e)
 		if err := s.r.opts.Wait(ctx, httpstream.Backoff(attempt)); err != nil {
 			return err
@@ -74,6 +76,9 @@ func (s *sending) tries(err error) int {
 // start begins an upload, or finds out how far the one that broke has come.
 func (s *sending) start(ctx context.Context) error {
 	if s.at != nil && !s.whole && s.ask(ctx) {
+		s.r.opts.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: s.what, Offset: s.kept, Reason: fmt.Sprintf(
+			"%s: the registry has %s of %s; going on there", s.what, humanize.Bytes(uint64(s.kept)), humanize.Bytes(uint64(s.size)),
+		)})
 		return nil
 	}
 	s.at, s.kept = nil, 0
