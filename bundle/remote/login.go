@@ -5,11 +5,13 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
@@ -57,6 +59,9 @@ func credentialStore(o Options) (credentials.Store, error) {
 		return credentials.NewMemoryStore(), nil // no home, no configuration: anonymous
 	}
 	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
+	if errors.Is(err, syscall.ENOTDIR) {
+		return credentials.NewMemoryStore(), nil // a home like /dev/null holds no configuration
+	}
 	if err != nil {
 		file, text := dockerConfig(), err.Error()
 		if at := strings.LastIndex(text, file+": "); at >= 0 { // it is named already

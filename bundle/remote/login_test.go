@@ -43,6 +43,11 @@ func TestHelperGone(t *testing.T) {
 			t.Errorf("%s: %s", config, rec)
 		}
 	}
+	t.Setenv("DOCKER_CONFIG", "/dev/null")
+	if _, err := remote.Open(reference(t, host), remote.Options{}); err != nil {
+		t.Errorf("a home that is none: %v", err)
+	}
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	writeConfig(t, `{"auths":`)
 	if _, err := remote.Open(reference(t, host), remote.Options{}); !errors.Is(err, bundle.ErrInvalid) || strings.Count(err.Error(), "config.json") != 1 || strings.Contains(err.Error(), "failed to") {
 		t.Errorf("got %v", err)
