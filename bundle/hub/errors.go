@@ -96,7 +96,7 @@ func (s *session) fail(ctx context.Context, about subject, err error) error {
 	e := &Error{Repo: about.repo, Revision: about.revision, File: about.file, Err: err}
 	if r, ok := errors.AsType[*refusal](err); ok {
 		if s.token != "" { // whoever answers may repeat what it was sent
-			r.message = strings.ReplaceAll(r.message, s.token, "…")
+			r.message, r.id = strings.ReplaceAll(r.message, s.token, "…"), strings.ReplaceAll(r.id, s.token, "…")
 		}
 		e.Err = r.explain(about, s)
 		return e
@@ -127,19 +127,23 @@ type refusal struct {
 	status  int
 	code    string // X-Error-Code
 	message string // X-Error-Message
+	id      string // of the request, if the hub failed
 }
 
 func refused(resp *http.Response) *refusal {
 	return &refusal{
 		host: resp.Request.URL.Host, status: resp.StatusCode,
-		code: resp.Header.Get("X-Error-Code"), message: resp.Header.Get("X-Error-Message"),
+		code: resp.Header.Get("X-Error-Code"), message: resp.Header.Get("X-Error-Message"), id: httpstream.RequestID(resp),
 	}
 }
 
 func (r *refusal) Error() string {
 	text := fmt.Sprintf("%s answered %d", r.host, r.status)
 	if r.message != "" {
-		return text + fmt.Sprintf(": %.300q", r.message)
+		text += fmt.Sprintf(": %.300q", r.message)
+	}
+	if r.id != "" {
+		text += fmt.Sprintf(", request id %.100q", r.id)
 	}
 	return text
 }

@@ -57,7 +57,8 @@ func TestStranger(t *testing.T) {
 	}
 }
 
-// TestQuota: a hub whose quota is used up says in RateLimit when it is filled.
+// TestQuota: a hub whose quota is used up says in RateLimit when it is filled. One
+// that fails is told with the id by which its operators find the request.
 func TestQuota(t *testing.T) {
 	t.Parallel()
 	h := hubtest.New(t)
@@ -69,6 +70,10 @@ func TestQuota(t *testing.T) {
 	}
 	if diff := cmp.Diff([]time.Duration{42 * time.Second}, rec.Waits); diff != "" {
 		t.Error(diff)
+	}
+	h.API.Add(regtest.Fault{Status: http.StatusBadGateway, Header: http.Header{"X-Request-Id": {"req-7"}}, Times: 6})
+	if _, err := c.Open(t.Context(), hub.Reference{Repo: name}); !errors.Is(err, bundle.ErrUnavailable) || !strings.Contains(err.Error(), `502, request id "req-7"`) {
+		t.Errorf("got %v", err)
 	}
 	h.API.Add(regtest.Fault{Status: http.StatusTooManyRequests})
 	_, err := c.Open(t.Context(), hub.Reference{Repo: name})

@@ -125,5 +125,9 @@ func refusal(resp *http.Response, explanation io.Reader) error {
 	if err == nil {
 		_ = json.Unmarshal(data, &body) // gateways answer in HTML; the status says enough
 	}
-	return &errcode.ErrorResponse{Method: resp.Request.Method, URL: resp.Request.URL, StatusCode: resp.StatusCode, Errors: body.Errors}
+	answer := &errcode.ErrorResponse{Method: resp.Request.Method, URL: resp.Request.URL, StatusCode: resp.StatusCode, Errors: body.Errors}
+	if id := httpstream.RequestID(resp); id != "" {
+		return &identified{answer, id}
+	}
+	return answer
 }

@@ -142,6 +142,21 @@ func quotaReset(limits string) (wait time.Duration, ok bool) {
 	return wait, ok
 }
 
+// RequestID is the name that a server, or what stands before it, gave to a request
+// in whose answer it failed: its operators find it by that. It is text from
+// outside; "" = none, or no failure.
+func RequestID(resp *http.Response) string {
+	if resp.StatusCode < http.StatusInternalServerError {
+		return ""
+	}
+	for _, name := range []string{"X-Request-Id", "X-Amz-Request-Id", "X-Amz-Cf-Id", "Cf-Ray"} {
+		if id := resp.Header.Get(name); id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
 // Wait waits d or until ctx is done.
 func Wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
