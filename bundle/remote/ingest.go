@@ -58,7 +58,7 @@ func (s *sending) ingest(ctx context.Context, open bundle.Opener) (d digest.Dige
 	ctx, dog := httpstream.Watch(ctx, pushStallTimeout)
 	defer dog.Stop()
 	seen := bundle.NewDigester(rc, s.size)
-	body := &upload{r: seen, c: rc, left: s.size, dog: dog}
+	body := &upload{r: seen, c: rc, left: s.size, dog: dog, wait: s.wait}
 	if err = s.start(ctx); err == nil {
 		err = s.patch(ctx, body)
 		if err == nil && body.failure() == nil {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/httpstream"
@@ -83,7 +84,7 @@ func (s *sending) push(ctx context.Context, desc bundle.Descriptor, open bundle.
 	}
 	ctx, dog := httpstream.Watch(ctx, pushStallTimeout)
 	defer dog.Stop()
-	body := &upload{r: bundle.NewVerifier(rc, desc), c: rc, left: desc.Size, dog: dog}
+	body := &upload{r: bundle.NewVerifier(rc, desc), c: rc, left: desc.Size, dog: dog, wait: s.wait}
 	if err = s.start(ctx); err == nil {
 		err = s.skip(ctx, body)
 	}
@@ -109,7 +110,8 @@ type upload struct {
 	c      io.Closer
 	left   int64
 	dog    *httpstream.Watchdog
-	err    error // of the source
+	wait   func(left int64) time.Duration // for the registry to take what was read
+	err    error                          // of the source
 	closed bool
 }
 
@@ -121,9 +123,10 @@ func (u *upload) Read(p []byte) (int, error) {
 	if u.closed {
 		return 0, io.ErrClosedPipe
 	}
-	u.dog.Guard()
+	u.dog.Guard() // a source has its own guard, and its own pauses
 	n, err := u.r.Read(p)
 	u.left -= int64(n)
+	u.dog.GuardFor(u.wait(u.left))
 	if err == nil && u.left <= 0 {
 		err = u.r.Finish()
 		if err == nil {

@@ -27,8 +27,9 @@ func (s *sending) pushFile(ctx context.Context, desc bundle.Descriptor, f *os.Fi
 		_, err = f.Seek(s.kept, io.SeekStart)
 	}
 	if err == nil {
-		stop := follow(f, s.kept, func(offset int64) {
-			dog.Guard()
+		dog.GuardFor(s.wait(desc.Size - s.kept))
+		stop := follow(f, s.kept, desc.Size, func(offset int64) {
+			dog.GuardFor(s.wait(desc.Size - offset))
 			moved(offset)
 		})
 		err = s.put(ctx, desc.Digest, f)
@@ -45,9 +46,9 @@ func hasSize(f *os.File, size int64) bool {
 	return err == nil && info.Size() == size
 }
 
-// follow looks now and then how far a file has been read since last, until stop
-// is called.
-func follow(f *os.File, last int64, moved func(offset int64)) (stop func()) {
+// follow looks now and then how far a file of that size has been read since last,
+// until stop is called. net/http closes what it has read to the end.
+func follow(f *os.File, last, size int64, moved func(offset int64)) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -59,7 +60,11 @@ func follow(f *os.File, last int64, moved func(offset int64)) (stop func()) {
 				return
 			case <-tick.C:
 			}
-			if offset, err := f.Seek(0, io.SeekCurrent); err == nil && offset > last {
+			offset, err := f.Seek(0, io.SeekCurrent)
+			if err != nil {
+				offset = size
+			}
+			if offset > last {
 				last = offset
 				moved(offset)
 			}

@@ -59,7 +59,7 @@ const (
 	DefaultStallTimeout = httpstream.DefaultStallTimeout
 
 	pushTries        = 3
-	pushStallTimeout = 10 * time.Minute // a registry may hash for long before it answers
+	pushStallTimeout = 10 * time.Minute // for the answer to an upload, and for its source
 	maxReferrerPages = 16
 	maxReferrers     = 4096
 	maxTagPages      = 64

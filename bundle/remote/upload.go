@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
@@ -71,6 +72,15 @@ func (s *sending) tries(err error) int {
 		return max(pushTries, httpstream.Patience(s.r.opts.Retries))
 	}
 	return pushTries
+}
+
+// wait is how long a registry may take nothing. Once it has all it may hash for
+// long before it answers.
+func (s *sending) wait(left int64) time.Duration {
+	if left > 0 {
+		return 2 * s.r.opts.StallTimeout
+	}
+	return pushStallTimeout
 }
 
 // start begins an upload, or finds out how far the one that broke has come.

@@ -11,8 +11,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
@@ -146,5 +148,43 @@ func TestUploadGivesUp(t *testing.T) {
 		if err := sent(t, way, r, data); err == nil || rec.Retries() != 9 {
 			t.Errorf("%s: %v, %s", way, err, rec)
 		}
+	}
+}
+
+// TestUploadStalls: a registry that takes no more bytes is left soon; one that has
+// them all is waited for.
+func TestUploadStalls(t *testing.T) {
+	t.Parallel()
+	data := regtest.Noise(40 << 20) // more than any buffer on the way
+	for _, way := range []string{"stream", "file", "ingest"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			next, over := regtest.Handler(t), make(chan struct{})
+			var silent, slow atomic.Bool
+			host := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.ContentLength > 0 && !silent.Swap(true):
+					_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
+					<-over
+					return
+				case r.Method == http.MethodPut && !slow.Swap(true):
+					body, err := io.ReadAll(r.Body)
+					if err != nil {
+						panic(http.ErrAbortHandler)
+					}
+					r.Body = io.NopCloser(bytes.NewReader(body))
+					<-time.After(3 * time.Second) // it hashes
+				}
+				next.ServeHTTP(w, r)
+			}))
+			t.Cleanup(func() { close(over) })
+			r, rec := open(t, host, remote.Options{StallTimeout: time.Second})
+			if err := sent(t, way, r, data); err != nil {
+				t.Fatalf("%v, %s", err, rec)
+			}
+			if !strings.Contains(rec.String(), "stalled") || rec.Retries() != 1 {
+				t.Errorf("events %s", rec)
+			}
+		})
 	}
 }

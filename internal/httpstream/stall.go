@@ -51,6 +51,9 @@ func waitUnwatched(ctx context.Context, d time.Duration, wait WaitFunc) error {
 // Guard begins to count anew.
 func (w *Watchdog) Guard() { w.timer.Reset(w.timeout) }
 
+// GuardFor begins to count anew, this time up to d.
+func (w *Watchdog) GuardFor(d time.Duration) { w.timer.Reset(d) }
+
 // Rest ends the count; nobody waits for the server now.
 func (w *Watchdog) Rest() { w.timer.Stop() }
 
@@ -87,7 +90,7 @@ type watched struct {
 
 // Read implements io.Reader.
 func (b *watched) Read(p []byte) (int, error) {
-	b.dog.timer.Reset(max(b.dog.timeout-b.waited, 0))
+	b.dog.GuardFor(max(b.dog.timeout-b.waited, 0))
 	start := time.Now()
 	n, err := b.ReadCloser.Read(p)
 	b.dog.Rest()
