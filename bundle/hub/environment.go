@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/fsatomic"
@@ -57,7 +58,7 @@ func homeDir(getenv func(string) string) string {
 
 func readToken(file string) (_ string, err error) {
 	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) { // a home like /dev/null holds nothing
 		return "", nil
 	}
 	if err != nil {

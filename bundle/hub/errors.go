@@ -43,6 +43,9 @@ func (e *Error) Hint() string {
 	if s, ok := errors.AsType[*said](e.Err); ok {
 		return s.hint
 	}
+	if s, ok := errors.AsType[*httpstream.ServerError](e.Err); ok {
+		return s.Hint()
+	}
 	return e.hint
 }
 
@@ -93,7 +96,7 @@ func (s *session) fail(ctx context.Context, about subject, err error) error {
 	e := &Error{Repo: about.repo, Revision: about.revision, File: about.file, Err: err}
 	if r, ok := errors.AsType[*refusal](err); ok {
 		if s.token != "" { // whoever answers may repeat what it was sent
-			r.message = strings.ReplaceAll(r.message, s.token, "…")
+			r.message, r.id = strings.ReplaceAll(r.message, s.token, "…"), strings.ReplaceAll(r.id, s.token, "…")
 		}
 		e.Err = r.explain(about, s)
 		return e
@@ -114,7 +117,7 @@ func (s *session) fail(ctx context.Context, about subject, err error) error {
 		e.hint = "check the network, HTTPS_PROXY and HF_ENDPOINT; what lies in the cache of the hub's programs can be used by its path"
 		return e
 	}
-	e.Err = httpstream.RootCause(err) // an address may be signed
+	e.Err = httpstream.WithoutAddress(err) // which may be signed
 	return e
 }
 
@@ -124,19 +127,23 @@ type refusal struct {
 	status  int
 	code    string // X-Error-Code
 	message string // X-Error-Message
+	id      string // of the request, if the hub failed
 }
 
 func refused(resp *http.Response) *refusal {
 	return &refusal{
 		host: resp.Request.URL.Host, status: resp.StatusCode,
-		code: resp.Header.Get("X-Error-Code"), message: resp.Header.Get("X-Error-Message"),
+		code: resp.Header.Get("X-Error-Code"), message: resp.Header.Get("X-Error-Message"), id: httpstream.RequestID(resp),
 	}
 }
 
 func (r *refusal) Error() string {
 	text := fmt.Sprintf("%s answered %d", r.host, r.status)
 	if r.message != "" {
-		return text + fmt.Sprintf(": %.300q", r.message)
+		text += fmt.Sprintf(": %.300q", r.message)
+	}
+	if r.id != "" {
+		text += fmt.Sprintf(", request id %.100q", r.id)
 	}
 	return text
 }
@@ -164,9 +171,18 @@ func (r *refusal) explain(about subject, s *session) error {
 	case r.code != "RepoNotFound" && r.status != http.StatusUnauthorized && r.status != http.StatusNotFound:
 		return r.other(say, page)
 	case s.token == "": // the hub does not tell a missing model from a private one
-		return say(bundle.ErrNotFound, "no such model, or it is private", "check the name; for a private model set HF_TOKEN")
+		return say(bundle.ErrNotFound, "no such model, or it is private", "check the name"+s.elsewhere()+"; for a private model set HF_TOKEN")
 	}
 	return say(bundle.ErrNotFound, "no such model, or it is hidden from the token's account", "check the name and the account of HF_TOKEN")
+}
+
+// elsewhere reminds of another hub than the public one: a mirror does not have
+// every model.
+func (s *session) elsewhere() string {
+	if s.base == DefaultEndpoint {
+		return ""
+	}
+	return " and HF_ENDPOINT, which is " + s.base
 }
 
 // other explains a refusal that is not about one model.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/httpstream"
@@ -105,6 +106,10 @@ func (s *session) documentOnce(ctx context.Context, address string) ([]byte, htt
 	if resp.StatusCode != http.StatusOK {
 		defer body.Drop()
 		return nil, nil, refused(resp)
+	}
+	if t := resp.Header.Get("Content-Type"); strings.HasPrefix(t, "text/html") {
+		body.Drop()
+		return nil, nil, fmt.Errorf("%s answers with a web page: no hub, or a portal where this network wants a login: %w", resp.Request.URL.Host, bundle.ErrInvalid)
 	}
 	data, err := io.ReadAll(io.LimitReader(body, MaxDocument+1))
 	if err == nil && len(data) > MaxDocument {

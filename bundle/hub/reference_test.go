@@ -70,6 +70,7 @@ func TestEnvironment(t *testing.T) {
 		want            error
 	}{
 		"nothing":  {},
+		"no home":  {env: map[string]string{"HOME": os.DevNull}},
 		"home":     {env: map[string]string{"HOME": home}, token: "hf_default"},
 		"xdg":      {env: map[string]string{"HOME": home, "XDG_CACHE_HOME": home}},
 		"HF_HOME":  {env: map[string]string{"HOME": home, "HF_HOME": filepath.Join(home, "hf")}, token: "hf_home"},

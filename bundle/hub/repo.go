@@ -202,7 +202,7 @@ func (r *Repo) open(ctx context.Context, f File, offset, end int64) (io.ReadClos
 		return io.NopCloser(strings.NewReader("")), nil // a range of no bytes cannot be asked for
 	}
 	return httpstream.Source{
-		Size: end, Tries: r.s.retries,
+		Size: end, Tries: httpstream.Patience(r.s.retries),
 		Connect: func(offset int64) (io.ReadCloser, error) { return r.connect(ctx, f, offset, end) },
 		Pause: func(attempt int, offset int64, reason error) error {
 			r.s.events.Emit(bundle.Event{

@@ -144,7 +144,7 @@ func (a Archive) decode(r *bufio.Reader) (io.Reader, func(), error) {
 
 // judge names the layer. What a decoder finds wrong is the artifact's fault.
 func (a Archive) judge(err error) error {
-	for _, known := range []error{bundle.ErrInvalid, bundle.ErrMismatch, bundle.ErrUnreachable, bundle.ErrUnavailable, bundle.ErrUnauthorized, context.Canceled, context.DeadlineExceeded} {
+	for _, known := range []error{bundle.ErrInvalid, bundle.ErrMismatch, bundle.ErrNotFound, bundle.ErrUnreachable, bundle.ErrUnavailable, bundle.ErrUnauthorized, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("layer %s: %w", a.Descriptor.Digest, err)
 		}

@@ -12,10 +12,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/diskspace"
 	"github.com/metalpack/metalpack/internal/filelock"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
@@ -33,13 +35,14 @@ type PullOptions struct {
 const partial = ".partial"
 
 // Pull writes the files of a model into a directory, which must be absent,
-// empty, or hold files of the same model alone. Nothing is visible in it before
+// empty, or hold files of the same model alone; a link to one is followed. Nothing is visible in it before
 // every file is there and verified: an absent directory appears by one rename,
 // one that is there is filled by one rename per file. What a pull that failed
 // has fetched is kept beside it, or in it, as .partial, and the next pull goes
 // on from there. Archive layers are fetched anew. Errors: those of src and
-// [Parse]; [bundle.ErrMismatch]; [bundle.ErrInvalid] if the directory holds
-// something else, another pull fills it, or no file is included.
+// [Parse]; [bundle.ErrMismatch]; [*diskspace.Error] if there is no room for it;
+// [bundle.ErrInvalid] if the directory holds something else, another pull fills
+// it, or no file is included.
 func Pull(ctx context.Context, src bundle.Source, root bundle.Descriptor, dir string, o PullOptions) (err error) {
 	if err := checkPatterns(o.Include); err != nil {
 		return err
@@ -48,7 +51,7 @@ func Pull(ctx context.Context, src bundle.Source, root bundle.Descriptor, dir st
 	if err != nil {
 		return fmt.Errorf("model %s: %w", cmp.Or(o.Name, root.Digest.String()), err)
 	}
-	p := &pull{src: src, model: m, dir: filepath.Clean(dir), o: o, wanted: map[string]File{}}
+	p := &pull{src: src, model: m, o: o, wanted: map[string]File{}}
 	for _, f := range m.Files {
 		if p.included(f.Path) {
 			p.wanted[f.Path] = f
@@ -57,11 +60,31 @@ func Pull(ctx context.Context, src bundle.Source, root bundle.Descriptor, dir st
 	if len(p.wanted)+len(m.Archives) == 0 {
 		return invalid("no file of the model matches %q", o.Include)
 	}
+	if p.dir, err = target(dir); err != nil {
+		return err
+	}
 	if err := p.open(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close(err)) }()
 	return p.run(ctx)
+}
+
+// target is the directory that a name stands for: where a link leads, since
+// models often lie on another disk. One that leads to nothing could not be
+// replaced by a directory once all has come.
+func target(dir string) (string, error) {
+	there, err := filepath.EvalSymlinks(dir)
+	switch {
+	case err == nil:
+		return there, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", err
+	}
+	if _, err := os.Lstat(dir); err == nil {
+		return "", invalid("%s: a link that leads to nothing", dir)
+	}
+	return filepath.Clean(dir), nil
 }
 
 // pull is one pull into a directory.
@@ -141,6 +164,9 @@ func (p *pull) run(ctx context.Context) error {
 		return nil
 	}
 	if err := p.sweep(missing); err != nil {
+		return err
+	}
+	if err := p.checkSpace(missing); err != nil {
 		return err
 	}
 	if err := p.fetchAll(ctx, missing); err != nil {
@@ -236,6 +262,26 @@ func (p *pull) sweep(missing []File) error {
 		}
 		return p.root.Remove(filepath.FromSlash(path))
 	})
+}
+
+// checkSpace refuses to begin what the disk has no room for. Of archives only
+// what they are packed is known.
+func (p *pull) checkSpace(missing []File) error {
+	need := int64(0)
+	for _, f := range missing {
+		need += f.Descriptor.Size
+		if info, err := p.root.Lstat(f.Path); err == nil {
+			need -= min(info.Size(), f.Descriptor.Size)
+		}
+	}
+	for _, a := range p.model.Archives {
+		need += a.Descriptor.Size
+	}
+	free, err := diskspace.Free(p.stage)
+	if err != nil || free == 0 || free >= need { // some network disks count nothing
+		return nil //nolint:nilerr // what cannot be counted is found on the way
+	}
+	return &diskspace.Error{Dir: p.dir, Need: need, Free: free, Err: syscall.ENOSPC}
 }
 
 // fetchAll fetches files into staging, verified and synced.

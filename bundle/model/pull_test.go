@@ -14,12 +14,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/diskspace"
 	"github.com/metalpack/metalpack/internal/filelock"
 )
 
@@ -72,6 +74,7 @@ func artifact(t *testing.T, layers ...bundle.Descriptor) *memory {
 	w.Config = wireDescriptor{c.MediaType, c.Size, c.Digest, nil}
 	for _, l := range layers {
 		d := m.put(l.MediaType, l.Data)
+		d.Size = max(d.Size, l.Size) // what is said of it
 		w.Layers = append(w.Layers, wireDescriptor{d.MediaType, d.Size, d.Digest, l.Annotations})
 	}
 	m.root = m.put(bundle.MediaTypeManifest, marshal(t, w))
@@ -217,6 +220,59 @@ func TestPullOfDamagedPart(t *testing.T) {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// The directory may be a link to another disk. One that leads to nothing is told
+// before anything is fetched.
+func TestPullThroughALink(t *testing.T) {
+	t.Parallel()
+	m := artifact(t, raw("a.json", "a"))
+	base := t.TempDir()
+	disk, link := filepath.Join(base, "disk"), filepath.Join(base, "link")
+	if err := os.Symlink("disk", link); err != nil {
+		t.Fatal(err)
+	}
+	m.asked = nil
+	if err := Pull(t.Context(), m, m.root, link, PullOptions{}); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), "leads to nothing") {
+		t.Errorf("got %v", err)
+	}
+	if len(m.asked) > 1 { // the config alone
+		t.Errorf("asked %v", m.asked)
+	}
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := Pull(t.Context(), m, m.root, link, PullOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"a.json": "a"}, tree(t, disk)); diff != "" {
+		t.Error(diff)
+	}
+	if to, err := os.Readlink(link); err != nil || to != "disk" {
+		t.Errorf("the link: %q, %v", to, err)
+	}
+}
+
+// What there is no room for is not begun.
+func TestPullWithoutRoom(t *testing.T) {
+	t.Parallel()
+	large := raw("model.safetensors", "x")
+	large.Size = bundle.MaxBlob
+	m := artifact(t, large, raw("a.json", "a"))
+	base := t.TempDir()
+	err := Pull(t.Context(), m, m.root, filepath.Join(base, "out"), PullOptions{})
+	full, ok := errors.AsType[*diskspace.Error](err)
+	if !ok || full.Need != bundle.MaxBlob+1 || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v", err)
+	}
+	if len(m.asked) > 1 { // the config alone
+		t.Errorf("asked %v", m.asked)
+	}
+	if diff := cmp.Diff(map[string]string{}, tree(t, base)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -25,24 +25,29 @@ import (
 )
 
 // TestBearer gets a token from a token server on this machine.
-func TestBearer(t *testing.T) {
-	t.Parallel()
-	next := regtest.Handler(t)
-	token := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if user, password, ok := r.BasicAuth(); !ok || user != "user" || password != "secret" {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		_, _ = io.WriteString(w, `{"token":"good"}`)
-	}))
-	host := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer good" {
-			w.Header().Set("Www-Authenticate", `Bearer realm="http://`+token+`/token",service="test"`)
+// guarded is a registry that opens with a token, which grant gives out.
+func guarded(t *testing.T, token string, grant http.HandlerFunc) (host string) {
+	t.Helper()
+	next, granting := regtest.Handler(t), regtest.Serve(t, grant)
+	return regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+token {
+			w.Header().Set("Www-Authenticate", `Bearer realm="http://`+granting+`/token",service="test"`)
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		next.ServeHTTP(w, r)
 	}))
+}
+
+func TestBearer(t *testing.T) {
+	t.Parallel()
+	host := guarded(t, "good", func(w http.ResponseWriter, r *http.Request) {
+		if user, password, ok := r.BasicAuth(); !ok || user != "user" || password != "secret" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = io.WriteString(w, `{"token":"good"}`)
+	})
 	store := credentials.NewMemoryStore()
 	if err := store.Put(t.Context(), host, auth.Credential{Username: "user", Password: "secret"}); err != nil {
 		t.Fatal(err)

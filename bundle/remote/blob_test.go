@@ -14,6 +14,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/httpstream"
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
@@ -76,7 +77,7 @@ func TestGivesUp(t *testing.T) {
 	if _, err := read(t.Context(), r, blob); !errors.Is(err, bundle.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
-	if rec.Retries() != 2 {
+	if rec.Retries() != httpstream.Patience(2) {
 		t.Errorf("%d retries", rec.Retries())
 	}
 }

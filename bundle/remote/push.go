@@ -9,25 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"sync"
-
-	"oras.land/oras-go/v2/registry/remote/errcode"
+	"time"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/httpstream"
 )
-
-// Exists implements [bundle.Target] by a HEAD request. Errors:
-// [bundle.ErrUnauthorized], [bundle.ErrUnreachable].
-func (r *Repository) Exists(ctx context.Context, desc bundle.Descriptor) (bool, error) {
-	exists := r.api.Blobs().Exists
-	if bundle.IsManifest(desc.MediaType) {
-		exists = r.api.Manifests().Exists
-	}
-	ok, err := exists(ctx, desc)
-	return ok, r.fail(ctx, bundle.Label(desc), err)
-}
 
 // Tag implements [bundle.Target]. Errors: [bundle.ErrNotFound],
 // [bundle.ErrUnauthorized], [bundle.ErrUnreachable].
@@ -35,9 +22,10 @@ func (r *Repository) Tag(ctx context.Context, desc bundle.Descriptor, name strin
 	return r.fail(ctx, "tag "+name, r.api.Tag(ctx, desc, name))
 }
 
-// Push implements [bundle.Target]. An upload that breaks is begun again, from
-// a source opened anew, unless the registry turns out to have the blob: the
-// answer alone may have been lost. Errors: [bundle.ErrMismatch],
+// Push implements [bundle.Target]. An upload that breaks goes on, from a source
+// opened anew, where the registry says that it has come to, or is begun again,
+// unless the registry turns out to have the blob: the answer alone may have been
+// lost. Errors: [bundle.ErrMismatch],
 // [bundle.ErrUnauthorized], [bundle.ErrUnreachable], [bundle.ErrInvalid],
 // those of open.
 func (r *Repository) Push(ctx context.Context, desc bundle.Descriptor, open bundle.Opener) error {
@@ -48,30 +36,15 @@ func (r *Repository) Push(ctx context.Context, desc bundle.Descriptor, open bund
 	if bundle.IsManifest(desc.MediaType) {
 		return r.pushManifest(ctx, desc, open)
 	}
-	return r.fail(ctx, what, r.untilSent(ctx, bundle.Event{What: bundle.Label(desc), Digest: desc.Digest.String(), Size: desc.Size}, func(attempt int) (bool, error) {
+	s := &sending{r: r, what: bundle.Label(desc), size: desc.Size}
+	return r.fail(ctx, what, s.until(ctx, desc.Digest, func(attempt int) (bool, error) {
 		if attempt > 1 {
 			if ok, err := r.Exists(ctx, desc); err == nil && ok {
 				return false, nil
 			}
 		}
-		return r.pushBlob(ctx, desc, open)
+		return s.push(ctx, desc, open)
 	}))
-}
-
-// untilSent makes uploads until one works, or its error says that no other
-// would. e is the blob's event.
-func (r *Repository) untilSent(ctx context.Context, e bundle.Event, upload func(attempt int) (again bool, err error)) error {
-	for attempt := 1; ; attempt++ {
-		again, err := upload(attempt)
-		if err == nil || !again || attempt == pushTries || ctx.Err() != nil {
-			return err
-		}
-		e.Kind, e.Attempt, e.Reason = bundle.EventRetry, attempt+1, httpstream.RootCause(err).Error()
-		r.opts.Events.Emit(e)
-		if err := r.opts.Wait(ctx, httpstream.Backoff(attempt)); err != nil {
-			return err
-		}
-	}
 }
 
 // pushManifest sends a manifest whole; one with a subject is listed among its
@@ -92,15 +65,15 @@ func (r *Repository) pushManifest(ctx context.Context, desc bundle.Descriptor, o
 	return r.fail(ctx, what, r.api.Manifests().Push(ctx, desc, bytes.NewReader(data)))
 }
 
-// pushBlob makes one upload and tells whether another may do better.
-func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open bundle.Opener) (again bool, err error) {
+// push makes one upload and tells whether another may do better.
+func (s *sending) push(ctx context.Context, desc bundle.Descriptor, open bundle.Opener) (again bool, err error) {
 	rc, err := open(ctx)
 	if err != nil {
 		return false, err
 	}
 	if known, ok := rc.(bundle.KnownFile); ok {
 		if f, moved := known.KnownFile(); f != nil && hasSize(f, desc.Size) {
-			again, err := r.pushFile(ctx, desc, f, moved)
+			again, err := s.pushFile(ctx, desc, f, moved)
 			if err == nil || again {
 				return again, err
 			}
@@ -111,8 +84,13 @@ func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open 
 	}
 	ctx, dog := httpstream.Watch(ctx, pushStallTimeout)
 	defer dog.Stop()
-	body := &upload{r: bundle.NewVerifier(rc, desc), c: rc, left: desc.Size, dog: dog}
-	err = r.blobs.Blobs().Push(ctx, desc, body)
+	body := &upload{r: bundle.NewVerifier(rc, desc), c: rc, left: desc.Size, dog: dog, wait: s.wait}
+	if err = s.start(ctx); err == nil {
+		err = s.skip(ctx, body)
+	}
+	if err == nil {
+		err = s.put(ctx, desc.Digest, io.NopCloser(body))
+	}
 	closeErr := body.Close()
 	switch {
 	case body.failure() != nil:
@@ -121,19 +99,7 @@ func (r *Repository) pushBlob(ctx context.Context, desc bundle.Descriptor, open 
 		return false, closeErr
 	}
 	err = dog.Explain(err)
-	return passing(err), err
-}
-
-// passing reports whether an upload that failed may work next time.
-func passing(err error) bool {
-	if answer, ok := errors.AsType[*errcode.ErrorResponse](err); ok {
-		switch answer.StatusCode {
-		case http.StatusNotFound, http.StatusTooManyRequests: // not found is the upload session
-			return true
-		}
-		return answer.StatusCode >= http.StatusInternalServerError
-	}
-	return httpstream.IsUnreachable(err)
+	return s.again(err), err
 }
 
 // upload is the body of a PUT or PATCH: verified, watched, and closed only once nobody
@@ -144,7 +110,8 @@ type upload struct {
 	c      io.Closer
 	left   int64
 	dog    *httpstream.Watchdog
-	err    error // of the source
+	wait   func(left int64) time.Duration // for the registry to take what was read
+	err    error                          // of the source
 	closed bool
 }
 
@@ -156,9 +123,10 @@ func (u *upload) Read(p []byte) (int, error) {
 	if u.closed {
 		return 0, io.ErrClosedPipe
 	}
-	u.dog.Guard()
+	u.dog.Guard() // a source has its own guard, and its own pauses
 	n, err := u.r.Read(p)
 	u.left -= int64(n)
+	u.dog.GuardFor(u.wait(u.left))
 	if err == nil && u.left <= 0 {
 		err = u.r.Finish()
 		if err == nil {

@@ -97,24 +97,35 @@ func TestRealm(t *testing.T) {
 // TestUploadElsewhere: an upload does not go on at another host (HOSTILE N6).
 func TestUploadElsewhere(t *testing.T) {
 	t.Parallel()
-	s := &elsewhere{}
-	r, _ := open(t, "203.0.113.7", remote.Options{Client: &http.Client{Transport: s}, Retries: -1})
 	data := []byte("secret weights")
-	err := r.Push(t.Context(), bundle.DescriptorOf(bundle.MediaTypeLayerGzip, data), bundle.BytesOpener(data))
-	if err == nil || s.other.Load() != 0 {
-		t.Errorf("%d requests elsewhere: %v", s.other.Load(), err)
+	for what, status := range map[string]int{"location": http.StatusAccepted, "redirect": http.StatusTemporaryRedirect} {
+		s := &elsewhere{status: status}
+		r, _ := open(t, "203.0.113.7", remote.Options{Client: &http.Client{Transport: s}, Retries: -1})
+		err := r.Push(t.Context(), bundle.DescriptorOf(bundle.MediaTypeLayerGzip, data), bundle.BytesOpener(data))
+		_, ierr := r.Ingest(t.Context(), "file", int64(len(data)), bundle.BytesOpener(data))
+		if err == nil || ierr == nil || s.bytes.Load() != 0 {
+			t.Errorf("%s: %d uploads elsewhere: %v, %v", what, s.bytes.Load(), err, ierr)
+		}
 	}
 }
 
-// elsewhere accepts uploads, to be continued on another host.
-type elsewhere struct{ other atomic.Int32 }
+// elsewhere accepts uploads, to be continued on another host, or sends them there
+// from the start.
+type elsewhere struct {
+	status int
+	bytes  atomic.Int32
+}
 
 func (s *elsewhere) RoundTrip(req *http.Request) (*http.Response, error) {
+	status := s.status
 	if req.URL.Host != "203.0.113.7" {
-		s.other.Add(1)
+		status = http.StatusAccepted
+		if req.ContentLength > 0 {
+			s.bytes.Add(1)
+		}
 	}
 	return &http.Response{
-		Status: "202 Accepted", StatusCode: http.StatusAccepted, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Status: http.StatusText(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"Location": {"https://198.51.100.9/upload"}}, Body: http.NoBody, Request: req,
 	}, nil
 }

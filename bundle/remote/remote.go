@@ -6,19 +6,23 @@
 //
 // # How it works
 //
-// oras-go does authentication, uploads, tags and referrers; manifests and
-// blobs are read by our own requests through its authenticating client. A blob
-// whose digest is not known is sent by our own requests too ([Repository.Ingest]).
+// oras-go does authentication, tags and referrers, and pushes manifests; all else
+// are our own requests through its authenticating client. A blob goes up in one
+// PUT, or, if its digest is not known ([Repository.Ingest]), in one PATCH; an
+// upload that breaks goes on behind what the registry says it has.
 // Requests without a body that can be lost are repeated with jittered
-// back-off, Retry-After honoured. A blob is one stream that mends itself: cut
-// or stalled, it asks for the rest by Range. Blobs travel over HTTP/1.1,
+// back-off, Retry-After honoured; an answer that stops in its middle is given up
+// and asked for again. A blob is one stream that mends itself: cut
+// or stalled, it asks for the rest by Range, and where there are no ranges reads
+// again from the beginning. Blobs travel over HTTP/1.1,
 // because HTTP/2 would put parallel streams on one connection; API calls
 // travel as they like.
 //
 // # Promises
 //
 // Credentials come from the docker configuration, are looked up by exact host
-// and never cross an origin; a token server on a private or local address is
+// and never cross an origin; a credential helper that does not work is told, and
+// no login; a token server on a private or local address is
 // asked only if the registry lies there too ([RealmError]). At most five redirects are followed, none from
 // https to http. Manifests are verified before they are returned; blobs are
 // not, because their readers verify them ([bundle.NewVerifier]); what is
@@ -55,9 +59,10 @@ const (
 	DefaultStallTimeout = httpstream.DefaultStallTimeout
 
 	pushTries        = 3
-	pushStallTimeout = 10 * time.Minute // a registry may hash for long before it answers
+	pushStallTimeout = 10 * time.Minute // for the answer to an upload, and for its source
 	maxReferrerPages = 16
 	maxReferrers     = 4096
+	maxTagPages      = 64
 	maxTags          = 1000
 )
 
@@ -98,8 +103,8 @@ var (
 )
 
 // Open prepares a repository; nothing is sent yet. Errors: [bundle.ErrInvalid]
-// if ref is not a registry reference, or what is wrong with the certificate
-// file or the docker configuration.
+// if ref is not a registry reference, what is wrong with the certificate
+// file, or a [*LoginError].
 func Open(ref bundle.Reference, o Options) (*Repository, error) {
 	if ref.Transport != bundle.TransportDocker {
 		return nil, fmt.Errorf("%s: not in a registry: %w", ref, bundle.ErrInvalid)
@@ -130,7 +135,7 @@ func Open(ref bundle.Reference, o Options) (*Repository, error) {
 		client := authClient(o, base, store, cache, loopback)
 		return &orasremote.Repository{
 			Client: client, Reference: r.ref, PlainHTTP: plain,
-			ReferrerListMaxPages: maxReferrerPages, SkipReferrersGC: true,
+			ReferrerListMaxPages: maxReferrerPages, TagListMaxPages: maxTagPages, SkipReferrersGC: true,
 		}
 	}
 	r.api, r.blobs = open(apiTransport), open(blobTransport)
@@ -161,7 +166,10 @@ func authClient(o Options, base http.RoundTripper, store credentials.Store, cach
 	c := &auth.Client{
 		Client: &http.Client{
 			Transport: &realmGuard{
-				base:    &httpstream.Retry{Base: base, Retries: o.Retries, Wait: o.Wait, Events: o.Events},
+				base: &httpstream.Retry{
+					Base:    &httpstream.Guard{Base: base, Timeout: o.StallTimeout},
+					Retries: o.Retries, Wait: o.Wait, Events: o.Events,
+				},
 				allowed: o.AllowRealms,
 			},
 			CheckRedirect: checkRedirect,

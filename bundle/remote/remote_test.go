@@ -181,10 +181,10 @@ func TestBusy(t *testing.T) {
 
 func TestBusyForEver(t *testing.T) {
 	t.Parallel()
-	_, host := regtest.NewFaulty(t, regtest.Fault{Status: http.StatusServiceUnavailable})
+	_, host := regtest.NewFaulty(t, regtest.Fault{Status: http.StatusServiceUnavailable, Header: http.Header{"X-Request-Id": {"req-7"}}})
 	r, rec := open(t, host, remote.Options{Retries: 1})
 	_, err := r.Resolve(t.Context(), "v1")
-	if err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), host) || rec.Retries() != 1 {
+	if err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), `request id "req-7"`) || !strings.Contains(err.Error(), host) || rec.Retries() != 1 {
 		t.Errorf("%d retries, %v", rec.Retries(), err)
 	}
 }

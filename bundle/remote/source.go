@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	orasremote "oras.land/oras-go/v2/registry/remote"
@@ -23,25 +22,6 @@ import (
 
 // maxErrorBody bounds how much of a registry's explanation is read.
 const maxErrorBody = 16 << 10
-
-// Resolve implements [bundle.Source] by a HEAD request, which no registry
-// counts as a pull. Errors: [bundle.ErrNotFound], [bundle.ErrUnauthorized],
-// [bundle.ErrUnreachable], [bundle.ErrInvalid] if the answer is no usable
-// descriptor.
-func (r *Repository) Resolve(ctx context.Context, name string) (bundle.Descriptor, error) {
-	what := "tag " + name
-	if strings.Contains(name, ":") {
-		what = "manifest " + name
-	}
-	desc, err := r.api.Resolve(ctx, name)
-	if err != nil {
-		return bundle.Descriptor{}, r.fail(ctx, what, err)
-	}
-	if err := checkManifest(desc); err != nil {
-		return bundle.Descriptor{}, r.fail(ctx, what, err)
-	}
-	return desc, nil
-}
 
 // checkManifest reports whether a manifest may be read whole.
 func checkManifest(desc bundle.Descriptor) error {
@@ -145,5 +125,9 @@ func refusal(resp *http.Response, explanation io.Reader) error {
 	if err == nil {
 		_ = json.Unmarshal(data, &body) // gateways answer in HTML; the status says enough
 	}
-	return &errcode.ErrorResponse{Method: resp.Request.Method, URL: resp.Request.URL, StatusCode: resp.StatusCode, Errors: body.Errors}
+	answer := &errcode.ErrorResponse{Method: resp.Request.Method, URL: resp.Request.URL, StatusCode: resp.StatusCode, Errors: body.Errors}
+	if id := httpstream.RequestID(resp); id != "" {
+		return &identified{answer, id}
+	}
+	return answer
 }

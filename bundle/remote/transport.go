@@ -4,11 +4,7 @@
 package remote
 
 import (
-	"fmt"
 	"net/http"
-	"os"
-
-	"oras.land/oras-go/v2/registry/remote/credentials"
 
 	"github.com/metalpack/metalpack/internal/httpstream"
 )
@@ -34,19 +30,4 @@ func transports(o Options) (api, blobs http.RoundTripper, err error) {
 	}
 	a, b := httpstream.Transports(config, o.StallTimeout)
 	return a, b, nil
-}
-
-// credentialStore is o.Credentials or the docker configuration.
-func credentialStore(o Options) (credentials.Store, error) {
-	if o.Credentials != nil {
-		return o.Credentials, nil
-	}
-	if _, err := os.UserHomeDir(); err != nil && os.Getenv("DOCKER_CONFIG") == "" {
-		return credentials.NewMemoryStore(), nil // no home, no configuration: anonymous
-	}
-	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("docker configuration: %w", err)
-	}
-	return store, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"syscall"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -51,7 +52,18 @@ func IsUnreachable(err error) bool {
 	case errors.As(err, &op):
 		return op.Op != "remote error" // a TLS alert is an answer
 	}
-	return false
+	return isDropped(err)
+}
+
+// isDropped reports whether the server ended the connection, or its part of one,
+// in the ways that net/http has no names for.
+func isDropped(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := RootCause(err).Error()
+	return text == "http: server closed idle connection" ||
+		strings.HasPrefix(text, "http2: server sent GOAWAY") || strings.HasPrefix(text, "stream error: stream ID ")
 }
 
 // RootCause drops the layers that only repeat the URL and the address.

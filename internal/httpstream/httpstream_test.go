@@ -32,6 +32,22 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+func TestRateLimit(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]time.Duration{
+		`"api";r=0;t=42`: 42 * time.Second, `"api";r=7;t=42`: -1, `"pages";r=3;t=9, "resolvers"; r=0; t=1`: time.Second,
+		`"a";r=0;t=1, "b";r=0;t=300`: 5 * time.Minute, "100;w=21600": -1, "r=0": -1, ";r=0;t=99999999999": -1,
+	} {
+		got, ok := httpstream.RetryAfter(http.Header{"Ratelimit": {value}})
+		if ok != (want >= 0) || ok && got != want {
+			t.Errorf("%q: %v, %v", value, got, ok)
+		}
+	}
+	if got, ok := httpstream.RetryAfter(http.Header{"Ratelimit": {`"a";r=0;t=300`}, "Retry-After": {"7"}}); !ok || got != 7*time.Second {
+		t.Errorf("both: %v, %v", got, ok)
+	}
+}
+
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	for attempt, most := range map[int]time.Duration{1: 250 * time.Millisecond, 3: time.Second, 6: 8 * time.Second, 1000: 8 * time.Second} {
@@ -111,6 +127,64 @@ func TestBegin(t *testing.T) {
 				t.Error(err, diff)
 			}
 		})
+	}
+}
+
+// TestHTTP2Reset: a server that resets a stream over HTTP/2, before its answer or
+// in the middle of it, is one that may do better next time.
+func TestHTTP2Reset(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/begun" {
+			_, _ = io.WriteString(w, "x")
+			_ = http.NewResponseController(w).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	for _, path := range []string{"/", "/begun"} {
+		b, err := httpstream.Get(t.Context(), s.Client(), s.URL+path, nil, time.Minute)
+		if err == nil {
+			if b.Response.ProtoMajor != 2 {
+				t.Fatal("not over HTTP/2")
+			}
+			_, err = io.ReadAll(b)
+			_ = b.Close()
+		}
+		if !httpstream.Passing(err) || !httpstream.Cut(err) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// TestDrip: N9, a byte now and then is no headway; a reader that takes its time is
+// no stall.
+func TestDrip(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		piece := make([]byte, 1)
+		if r.URL.Path == "/stream" {
+			piece = make([]byte, 8<<10)
+		}
+		for i := 0; i < 60 && r.Context().Err() == nil; i++ {
+			_, _ = w.Write(piece)
+			_ = http.NewResponseController(w).Flush()
+			<-time.After(10 * time.Millisecond)
+		}
+	}))
+	defer s.Close()
+	for path, want := range map[string]error{"/drip": httpstream.ErrStalled, "/stream": nil} {
+		b, err := httpstream.Get(t.Context(), s.Client(), s.URL+path, nil, 300*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, b)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %d bytes, %v", path, n, err)
+		}
+		_ = b.Close()
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"syscall"
 	"time"
@@ -23,6 +24,11 @@ const (
 	DefaultStallTimeout = 30 * time.Second
 	MaxRetryAfter       = time.Minute // the longest pause a server can ask for
 )
+
+// Patience is how many connections may fail in a row in the middle of a transfer
+// whose requests are repeated so often: twice as many, because a network that
+// changes takes half a minute, and much is lost then.
+func Patience(retries int) int { return 2 * retries }
 
 // WaitFunc passes time, or returns the reason why not.
 type WaitFunc func(ctx context.Context, d time.Duration) error
@@ -97,15 +103,17 @@ func retryReason(req *http.Request, resp *http.Response, err error) string {
 	case req.Context().Err() != nil:
 		return ""
 	case errors.As(err, &timeout) && timeout.Timeout(),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, ErrStalled),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), isDropped(err):
 		return err.Error()
 	}
 	return ""
 }
 
-// RetryAfter reads the header Retry-After: seconds or a date, which is measured
-// against the server's own clock. False means that there is none.
+// RetryAfter reads how long the server asks us to stay away. Retry-After is
+// seconds or a date, which is measured against the server's own clock; where there
+// is none, RateLimit, as the Hugging Face hub sends it, says when a quota that is
+// used up is filled again. False means that neither says so.
 func RetryAfter(h http.Header) (time.Duration, bool) {
 	v := h.Get("Retry-After")
 	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
@@ -113,13 +121,40 @@ func RetryAfter(h http.Header) (time.Duration, bool) {
 	}
 	then, err := http.ParseTime(v)
 	if err != nil {
-		return 0, false
+		return quotaReset(h.Get("RateLimit"))
 	}
 	now, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
 		now = time.Now()
 	}
 	return max(then.Sub(now), 0), true
+}
+
+// usedUp finds the seconds in a quota of which nothing is left, like
+// "api";r=0;t=42.
+var usedUp = regexp.MustCompile(`;\s*r=0\s*;\s*t=([0-9]{1,9})\b`)
+
+func quotaReset(limits string) (wait time.Duration, ok bool) {
+	for _, m := range usedUp.FindAllStringSubmatch(limits, -1) {
+		s, _ := strconv.Atoi(m[1]) // nine digits fit
+		wait, ok = max(wait, time.Duration(s)*time.Second), true
+	}
+	return wait, ok
+}
+
+// RequestID is the name that a server, or what stands before it, gave to a request
+// in whose answer it failed: its operators find it by that. It is text from
+// outside; "" = none, or no failure.
+func RequestID(resp *http.Response) string {
+	if resp.StatusCode < http.StatusInternalServerError {
+		return ""
+	}
+	for _, name := range []string{"X-Request-Id", "X-Amz-Request-Id", "X-Amz-Cf-Id", "Cf-Ray"} {
+		if id := resp.Header.Get(name); id != "" {
+			return id
+		}
+	}
+	return ""
 }
 
 // Wait waits d or until ctx is done.

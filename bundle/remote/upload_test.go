@@ -1,0 +1,190 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package remote_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/regtest"
+)
+
+// breaking is a registry whose connections break after so many bytes of an upload:
+// the first, the second and so on.
+type breaking struct {
+	next  http.Handler
+	after []int64
+	got   atomic.Int64 // bytes of all uploads
+	broke atomic.Int64
+}
+
+func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength <= 0 || r.Method != http.MethodPut && r.Method != http.MethodPatch {
+		b.next.ServeHTTP(w, r)
+		return
+	}
+	body := r.Body
+	limit, cut := r.ContentLength, false
+	if n := b.broke.Add(1); int(n) <= len(b.after) {
+		limit, cut = b.after[n-1], true
+	}
+	r.Body = io.NopCloser(io.TeeReader(io.LimitReader(body, limit), counter{&b.got}))
+	if !cut {
+		b.next.ServeHTTP(w, r)
+		return
+	}
+	b.next.ServeHTTP(httptest.NewRecorder(), r)
+	panic(http.ErrAbortHandler) // net/http breaks the connection
+}
+
+type counter struct{ n *atomic.Int64 }
+
+func (c counter) Write(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return len(p), nil
+}
+
+// sent makes one blob of data in each of the ways that there are.
+func sent(t *testing.T, way string, r *remote.Repository, data []byte) error {
+	t.Helper()
+	desc := bundle.DescriptorOf(bundle.MediaTypeLayerGzip, data)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	switch way {
+	case "file":
+		return r.Push(t.Context(), desc, func(context.Context) (io.ReadCloser, error) {
+			f, err := os.Open(file)
+			return bundle.WithProgress(knownFile{f, &read}, bundle.Event{}, nil), err
+		})
+	case "stream":
+		return r.Push(t.Context(), desc, bundle.BytesOpener(data))
+	}
+	d, err := r.Ingest(t.Context(), "file", desc.Size, bundle.BytesOpener(data))
+	if err == nil && d != desc.Digest {
+		t.Errorf("digest %s, want %s", d, desc.Digest)
+	}
+	return err
+}
+
+// TestUploadGoesOn: an upload that breaks goes on behind what the registry has of
+// it, as often as it makes headway; one of which the registry knows nothing, or
+// does not take the rest, is begun again.
+func TestUploadGoesOn(t *testing.T) {
+	t.Parallel()
+	const mega, size = 1 << 20, 3 << 20
+	status := func(f regtest.Fault) regtest.Fault {
+		f.Method, f.Path = http.MethodGet, "/uploads/"
+		return f
+	}
+	tests := map[string]struct {
+		size   int     // 0 = size
+		after  []int64 // of each upload
+		faults []regtest.Fault
+		most   int64 // bytes that travel
+		posts  int
+	}{
+		"once":                  {after: []int64{2 * mega}, most: size, posts: 1},
+		"at the end":            {after: []int64{size}, most: size, posts: 1},
+		"with headway":          {size: 40 * mega, after: []int64{9 * mega, 9 * mega, 9 * mega, 9 * mega}, most: 40 * mega, posts: 1},
+		"before a byte":         {after: []int64{0}, most: size, posts: 2},
+		"unknown to the status": {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNotFound})}, most: 5 * mega, posts: 2},
+		"more than was sent":    {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-99999999"}}})}, most: 5 * mega, posts: 2},
+		"nonsense":              {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"bytes=-7"}}})}, most: 5 * mega, posts: 2},
+		"less than it has":      {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-999"}}})}, most: 6 * mega, posts: 2},
+	}
+	for what, test := range tests {
+		data := regtest.Noise(max(test.size, size))
+		for _, way := range []string{"stream", "file", "ingest"} {
+			t.Run(what+", "+way, func(t *testing.T) {
+				t.Parallel()
+				b := &breaking{next: regtest.Handler(t), after: test.after}
+				f := &regtest.Faulty{Next: b}
+				for _, fault := range test.faults {
+					f.Add(fault)
+				}
+				r, rec := open(t, regtest.Serve(t, f), remote.Options{})
+				if err := sent(t, way, r, data); err != nil {
+					t.Fatalf("%v, %s", err, rec)
+				}
+				if got, err := read(t.Context(), r, bundle.DescriptorOf(bundle.MediaTypeLayerGzip, data)); err != nil || !bytes.Equal(got, data) {
+					t.Errorf("%d bytes came back, %v", len(got), err)
+				}
+				if n := b.got.Load(); n > test.most {
+					t.Errorf("%d bytes travelled, want at most %d", n, test.most)
+				}
+				if n := len(f.Requests(http.MethodPost, "")); n != test.posts {
+					t.Errorf("%d uploads were begun, want %d: %s", n, test.posts, rec)
+				}
+			})
+		}
+	}
+}
+
+// TestUploadGivesUp: an upload that makes no headway ends.
+func TestUploadGivesUp(t *testing.T) {
+	t.Parallel()
+	data := regtest.Noise(3 << 20)
+	for _, way := range []string{"stream", "file", "ingest"} {
+		b := &breaking{next: regtest.Handler(t), after: make([]int64, 100)}
+		for i := range b.after {
+			b.after[i] = 1000
+		}
+		r, rec := open(t, regtest.Serve(t, b), remote.Options{})
+		if err := sent(t, way, r, data); err == nil || rec.Retries() != 9 {
+			t.Errorf("%s: %v, %s", way, err, rec)
+		}
+	}
+}
+
+// TestUploadStalls: a registry that takes no more bytes is left soon; one that has
+// them all is waited for.
+func TestUploadStalls(t *testing.T) {
+	t.Parallel()
+	data := regtest.Noise(40 << 20) // more than any buffer on the way
+	for _, way := range []string{"stream", "file", "ingest"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			next, over := regtest.Handler(t), make(chan struct{})
+			var silent, slow atomic.Bool
+			host := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.ContentLength > 0 && !silent.Swap(true):
+					_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
+					<-over
+					return
+				case r.Method == http.MethodPut && !slow.Swap(true):
+					body, err := io.ReadAll(r.Body)
+					if err != nil {
+						panic(http.ErrAbortHandler)
+					}
+					r.Body = io.NopCloser(bytes.NewReader(body))
+					<-time.After(3 * time.Second) // it hashes
+				}
+				next.ServeHTTP(w, r)
+			}))
+			t.Cleanup(func() { close(over) })
+			r, rec := open(t, host, remote.Options{StallTimeout: time.Second})
+			if err := sent(t, way, r, data); err != nil {
+				t.Fatalf("%v, %s", err, rec)
+			}
+			if !strings.Contains(rec.String(), "stalled") || rec.Retries() != 1 {
+				t.Errorf("events %s", rec)
+			}
+		})
+	}
+}
