@@ -76,7 +76,7 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 		return err
 	}
 	var variants []*builder.Variant
-	sum := newSummary(r, a.events())
+	sum := newSummary(r, a.Events())
 	for _, t := range all {
 		v, err := a.buildTarget(ctx, r, t, sum)
 		if err != nil {
@@ -98,10 +98,10 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 		return err
 	}
 	sum.Seconds = time.Since(begin).Seconds()
-	if a.screen.Mode() != ui.Quiet {
-		a.note("%s", sum.text())
+	if a.Screen().Mode() != ui.Quiet {
+		a.Note("%s", sum.text())
 	}
-	return a.result(sum, out.Reference+"\n")
+	return a.Result(sum, out.Reference+"\n")
 }
 
 // buildTarget plans and builds one target.
@@ -112,8 +112,8 @@ func (a *app) buildTarget(ctx context.Context, r *recipes.Recipe, t *targetInput
 	}
 	in.Events = sum.layers.event
 	say := func(o builder.Outline) *builtTarget {
-		a.note("%s %s for %s: %s", r.Name, r.Release, t.target.Platform, outlineText(o))
-		a.screen.Expect(o.Layers, o.Size)
+		a.Note("%s %s for %s: %s", r.Name, r.Release, t.target.Platform, outlineText(o))
+		a.Screen().Expect(o.Layers, o.Size)
 		return sum.add(in.Platform, o)
 	}
 	v, known, err := builder.Recall(ctx, in)
@@ -128,8 +128,8 @@ func (a *app) buildTarget(ctx context.Context, r *recipes.Recipe, t *targetInput
 	}
 	if v.Binaries.Binaries > 0 {
 		out.Binaries = v.Binaries
-		if a.screen.Mode() != ui.Quiet {
-			a.note("%s", strings.TrimSuffix(v.Binaries.Text(), "\n"))
+		if a.Screen().Mode() != ui.Quiet {
+			a.Note("%s", strings.TrimSuffix(v.Binaries.Text(), "\n"))
 		}
 	}
 	return v, nil

@@ -148,7 +148,7 @@ func (a *app) runCacheInfo() error {
 		}
 		fmt.Fprintf(&text, "%-12s  %5d files  %8s  %-10s  %s\n", r.Kind, r.Files, ui.Bytes(r.Bytes), oldest, r.Path)
 	}
-	return a.result(rows, text.String())
+	return a.Result(rows, text.String())
 }
 
 // pruned is the result of cache prune.
@@ -206,7 +206,7 @@ func (a *app) damaged(ctx context.Context, item cachedir.Item) (bool, error) {
 	file := item.Paths[len(item.Paths)-1]
 	ok, err := cache.Rehash(ctx, filepath.Base(file))
 	if !ok && err == nil {
-		a.note("%s was damaged and has been removed", file)
+		a.Note("%s was damaged and has been removed", file)
 	}
 	return !ok, err
 }
@@ -226,7 +226,7 @@ func (a *app) cacheAlone(ctx context.Context) (release func() error, err error) 
 		if err != nil {
 			return nil, errors.Join(err, release())
 		}
-		r, err := cachedir.Alone(ctx, dir, func() { a.note("another process uses the cache in %s; waiting for it", dir) })
+		r, err := cachedir.Alone(ctx, dir, func() { a.Note("another process uses the cache in %s; waiting for it", dir) })
 		if err != nil {
 			return nil, errors.Join(err, release())
 		}
@@ -251,7 +251,7 @@ func (a *app) pruneResult(rows []cacheRow, gone []cachedir.Item, dryRun bool) er
 		}
 	}
 	fmt.Fprintf(&text, "%s %s\n", ui.Bytes(out.Bytes), verb)
-	return a.result(out, text.String())
+	return a.Result(out, text.String())
 }
 
 // parseAge reads a duration, in days too.

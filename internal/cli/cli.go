@@ -11,14 +11,11 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
@@ -26,10 +23,8 @@ import (
 
 // app is one run of the program: the process, and the flags of every verb.
 type app struct {
-	env       *edge.Env
-	screen    *ui.Renderer
-	json      bool
-	progress  string
+	ui.Console
+
 	plainHTTP bool
 	caFile    string
 	cacheDir  string
@@ -40,14 +35,14 @@ type app struct {
 // Main runs the command line in env and returns the exit code.
 func Main(ctx context.Context, env *edge.Env) int {
 	env.Program, env.Rows = "metalpack", rows()
-	a := &app{env: env}
+	a := &app{Console: ui.Console{Env: env}}
 	root := a.root()
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	a.clear()
+	a.Clear()
 	switch {
 	case err == nil:
 	case context.Cause(ctx) != nil:
@@ -55,7 +50,7 @@ func Main(ctx context.Context, env *edge.Env) int {
 	case errors.Is(err, edge.ErrUsage) && !edge.Hinted(err):
 		err = edge.WithHint(err, "see '%s --help'", cmd.CommandPath())
 	}
-	return env.Fail(err, a.json)
+	return env.Fail(err, a.JSON || env.WantsJSON())
 }
 
 // root builds the tree of verbs.
@@ -69,13 +64,13 @@ func (a *app) root() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		Args:              cobra.ArbitraryArgs,
 		RunE:              group,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.openScreen() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.Open() },
 
 		SuggestionsMinimumDistance: 2,
 	}
 	f := root.PersistentFlags()
-	f.BoolVar(&a.json, "json", false, "print the result, and an error, as JSON")
-	f.StringVar(&a.progress, "progress", ui.DefaultMode, ui.Usage)
+	f.BoolVar(&a.JSON, "json", false, ui.UsageJSON)
+	f.StringVar(&a.Progress, "progress", ui.DefaultMode, ui.Usage)
 	f.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
 	f.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
 	f.StringArrayVar(&a.allowRealms, "allow-realm", nil, "host that may take logins although its address is private and the registry's is not; may be repeated")
@@ -110,65 +105,10 @@ func words(cmd *cobra.Command) string {
 
 // exactArgs is cobra.ExactArgs as a usage error that names what is missing.
 func exactArgs(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) < len(names) {
-			return edge.Usagef("%s: missing %s", words(cmd), names[len(args)])
-		}
-		if len(args) > len(names) {
-			return edge.Usagef("%s: unexpected argument %q", words(cmd), args[len(names)])
-		}
-		return nil
-	}
-}
-
-// openScreen decides how progress is shown, for the whole command.
-func (a *app) openScreen() error {
-	mode, err := ui.ParseMode(a.progress)
-	if err == nil {
-		a.screen = ui.New(a.env.Stderr, mode, a.env.Getenv)
-	}
-	return err
-}
-
-// events returns where progress goes.
-func (a *app) events() bundle.EventFunc {
-	if a.screen == nil {
-		return nil
-	}
-	return a.screen.Event
-}
-
-// clear takes progress off the terminal before something else is printed there.
-func (a *app) clear() {
-	if a.screen != nil { // the command line did parse
-		a.screen.Clear()
-	}
-}
-
-// note tells the user something on stderr.
-func (a *app) note(format string, args ...any) {
-	a.events().Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf(format, args...)})
+	return func(cmd *cobra.Command, args []string) error { return edge.WantArgs(words(cmd), args, names...) }
 }
 
 // remote returns how registries are spoken to.
 func (a *app) remote() remote.Options {
-	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.events()}
-}
-
-// result prints v as JSON under --json, else text.
-func (a *app) result(v any, text string) error {
-	a.clear()
-	if !a.json {
-		_, err := fmt.Fprint(a.env.Stdout, edge.Clean(text))
-		return err
-	}
-	return a.document(v)
-}
-
-// document prints v as JSON, whatever the flags say.
-func (a *app) document(v any) error {
-	enc := json.NewEncoder(a.env.Stdout)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.Events()}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
 )
 
 // run runs a command line and returns what it printed.
@@ -40,7 +41,7 @@ func leaves(cmd *cobra.Command) (verbs, parents []*cobra.Command) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	a := &app{env: &edge.Env{Program: "metalpack"}}
+	a := &app{Console: ui.Console{Env: &edge.Env{Program: "metalpack"}}}
 	verbs, parents := leaves(a.root())
 	var names []string
 	for _, c := range verbs {

@@ -90,8 +90,8 @@ func (a *app) runDiff(ctx context.Context, from, to string, o diffOptions) error
 			return err
 		}
 	}
-	a.json = a.json || o.format == "json"
-	return a.result(out, render(out))
+	a.JSON = a.JSON || o.format == "json"
+	return a.Result(out, render(out))
 }
 
 func (out *inspected) end() diffEnd {

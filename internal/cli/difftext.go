@@ -30,7 +30,7 @@ func (d diffResult) text() string {
 			fmt.Fprintf(&b, "\nPackages: %s\n%s", packageCounts(p.Diff.Packages), packageChanges(p.Diff.Packages))
 		}
 		fmt.Fprintf(&b, "\nLayers: %s\n%s", layerCounts(p.Diff.Layers), layerChanges(p.Diff.Layers))
-		fmt.Fprintf(&b, "\nAn upgrade (%s of %s are new, %s of %s)\n%s", plural(p.Diff.Files.New, "file"), strconv.Itoa(p.Diff.Files.Total),
+		fmt.Fprintf(&b, "\nAn upgrade (%s of %s are new, %s of %s)\n%s", ui.Plural(p.Diff.Files.New, "file"), strconv.Itoa(p.Diff.Files.Total),
 			ui.Bytes(p.Diff.Files.NewSize), ui.Bytes(p.Diff.Files.TotalSize), downloadTable(p.Diff.Downloads))
 	}
 	return b.String()

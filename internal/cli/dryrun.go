@@ -117,7 +117,7 @@ func (a *app) runDryRun(ctx context.Context, r *recipes.Recipe, all []*targetInp
 		}
 		out.Destination.Build = unknown
 	}
-	return a.result(out, out.text(argument(r)))
+	return a.Result(out, out.text(argument(r)))
 }
 
 // reachable lets an archive that cannot be asked now have nothing, and says so.
@@ -135,7 +135,7 @@ func (a *app) reachable(words []string, archives []func(context.Context) (*input
 			})
 			if err != nil && unreached(err) && ctx.Err() == nil {
 				none = new(inputs.Archive)
-				a.note("%v; what it has is not known", err)
+				a.Note("%v; what it has is not known", err)
 				return none, nil
 			}
 			return archive, err

@@ -39,7 +39,7 @@ func (d dryRun) text(recipe string) string {
 func (t *plannedTarget) partialText(recipe string) string {
 	var b strings.Builder
 	s := t.Sums
-	fmt.Fprintf(&b, "PARTIAL PLAN: %d of %s are not on this machine", s.Archived+s.Download, plural(len(t.Inputs), "input"))
+	fmt.Fprintf(&b, "PARTIAL PLAN: %d of %s are not on this machine", s.Archived+s.Download, ui.Plural(len(t.Inputs), "input"))
 	if s.Archived > 0 {
 		fmt.Fprintf(&b, "; in archives: %s", ui.Bytes(s.ArchivedSize))
 	}
@@ -68,7 +68,7 @@ func also(belongs bool, text string) string {
 
 // downloadText tells the bytes to download, and those that nobody knows.
 func (s plannedSums) downloadText() string {
-	unknown := plural(s.UnknownSizes, "file") + " of unknown size"
+	unknown := ui.Plural(s.UnknownSizes, "file") + " of unknown size"
 	switch {
 	case s.UnknownSizes == 0:
 		return ui.Bytes(s.DownloadSize)
@@ -147,7 +147,7 @@ func decisionText(all []bundle.Decision) string {
 
 func (t *plannedTarget) sumText() string {
 	s := t.Sums
-	text := fmt.Sprintf("\n%s; %s here (%s)", plural(s.Packages, "package"), plural(s.Here, "input"), ui.Bytes(s.HereSize))
+	text := fmt.Sprintf("\n%s; %s here (%s)", ui.Plural(s.Packages, "package"), ui.Plural(s.Here, "input"), ui.Bytes(s.HereSize))
 	if s.Archived > 0 {
 		text += fmt.Sprintf(", %d in archives (%s)", s.Archived, ui.Bytes(s.ArchivedSize))
 	}
@@ -156,9 +156,9 @@ func (t *plannedTarget) sumText() string {
 		text += " (" + s.downloadText() + ")"
 	}
 	if !t.Complete {
-		return text + fmt.Sprintf("; at least %s\n", plural(len(t.Layers), "layer"))
+		return text + fmt.Sprintf("; at least %s\n", ui.Plural(len(t.Layers), "layer"))
 	}
-	return text + fmt.Sprintf("\n%s, %s; %s: %d in the cache, %d to build\n", plural(s.Files, "file"), ui.Bytes(s.Size), plural(len(t.Layers), "layer"), s.LayersCached, s.LayersToBuild)
+	return text + fmt.Sprintf("\n%s, %s; %s: %d in the cache, %d to build\n", ui.Plural(s.Files, "file"), ui.Bytes(s.Size), ui.Plural(len(t.Layers), "layer"), s.LayersCached, s.LayersToBuild)
 }
 
 // size prints bytes that may not be known.

@@ -93,7 +93,7 @@ func (a *app) runFetch(ctx context.Context, name string, o fetchOptions) error {
 			fmt.Fprintf(&text, "%s  %s  %s\n", row.SHA256, row.Platform, row.File)
 		}
 	}
-	return a.result(rows, text.String())
+	return a.Result(rows, text.String())
 }
 
 // archiveInputs writes all inputs as one artifact.
@@ -124,7 +124,7 @@ func (a *app) wheelhouse(ctx context.Context, all []*targetInputs, dir string) e
 	if err != nil {
 		return err
 	}
-	house := inputs.Wheelhouse{Dir: dir, Events: a.events()}
+	house := inputs.Wheelhouse{Dir: dir, Events: a.Events()}
 	for _, t := range all {
 		if err := house.Put(ctx, cache, t.wants); err != nil {
 			return fmt.Errorf("%s: %w", t.target.Platform, err)
@@ -145,7 +145,7 @@ func (a *app) wheelhouse(ctx context.Context, all []*targetInputs, dir string) e
 		if err := house.PutLock(name, lock.Wheelhouse(tgt, t.wheels)); err != nil {
 			return edge.WithHint(err, "name a directory of its own with --into")
 		}
-		a.note("%s: %s, %d wheels", t.target.Platform, filepath.Join(dir, name), len(t.wheels))
+		a.Note("%s: %s, %d wheels", t.target.Platform, filepath.Join(dir, name), len(t.wheels))
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func (a *app) fetch(ctx context.Context, r *recipes.Recipe, all []*targetInputs,
 	}
 	f := inputs.Fetcher{
 		Cache: cache, FindLinks: append(r.WheelDirs(), o.findLinks...), Archives: archives,
-		UV: a.findUV, Offline: o.offline, CAFile: a.caFile, Events: a.events(),
+		UV: a.findUV, Offline: o.offline, CAFile: a.caFile, Events: a.Events(),
 	}
 	for _, t := range all {
 		if t.paths, err = f.Fetch(ctx, t.wants); err != nil {
@@ -196,7 +196,7 @@ func (a *app) builderInput(r *recipes.Recipe, t *targetInputs) (builder.Input, e
 		},
 		Strip: r.Strip, Decisions: r.Decisions(t.target), Launch: r.Profiles(t.target), Probes: r.Probes,
 		RecipeYAML: merged, LockTOML: t.lockFile,
-		CacheDir: cacheDir, Gzip: -1, Zstd: "none", Events: a.events(),
+		CacheDir: cacheDir, Gzip: -1, Zstd: "none", Events: a.Events(),
 	}
 	for _, codec := range r.Compression.Codecs {
 		switch codec {

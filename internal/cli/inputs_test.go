@@ -22,6 +22,7 @@ import (
 	"github.com/metalpack/metalpack/builder/wheel/wheeltest"
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/recipes"
 )
 
@@ -122,7 +123,7 @@ func TestDecisionsReachTheBuild(t *testing.T) {
 func inputOf(t *testing.T, dir string) builder.Input {
 	t.Helper()
 	var stderr strings.Builder
-	a := &app{env: &edge.Env{Stdout: io.Discard, Stderr: &stderr, Getenv: os.Getenv}, cacheDir: t.TempDir()}
+	a := &app{Console: ui.Console{Env: &edge.Env{Stdout: io.Discard, Stderr: &stderr, Getenv: os.Getenv}}, cacheDir: t.TempDir()}
 	r, err := recipes.Load(dir)
 	if err != nil {
 		t.Fatal(err)

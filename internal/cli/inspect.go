@@ -91,9 +91,9 @@ func (a *app) runInspect(ctx context.Context, word string) (err error) {
 	}
 	out.Reference = ref.String()
 	if out.Model != nil {
-		return a.result(out, modelText(out))
+		return a.Result(out, modelText(out))
 	}
-	return a.result(out, indexText(out))
+	return a.Result(out, indexText(out))
 }
 
 // readArtifact reads an environment's index, one of its manifests, or a model.

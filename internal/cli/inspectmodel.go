@@ -36,7 +36,7 @@ func modelText(out inspected) string {
 	if err := m.CheckServable(); err != nil {
 		fmt.Fprintf(&b, "  %-16s %s\n", "not served", strings.TrimSuffix(err.Error(), ": "+bundle.ErrInvalid.Error()))
 	}
-	fmt.Fprintf(&b, "\n%s, %s\n", plural(len(m.Files), "file"), ui.Bytes(m.Size()))
+	fmt.Fprintf(&b, "\n%s, %s\n", ui.Plural(len(m.Files), "file"), ui.Bytes(m.Size()))
 	for _, f := range m.Files {
 		fmt.Fprintf(&b, "  %s  %8s  %-8s %s\n", f.Descriptor.Digest.Encoded()[:12], ui.Bytes(f.Descriptor.Size), f.Kind, f.Path)
 	}

@@ -49,7 +49,7 @@ func (m *inspectedManifest) text(all []inspectedManifest) string {
 	tab.row("files", fmt.Sprintf("%d, %s", m.Files, ui.Bytes(m.Unpacked)))
 	b.WriteString(tab.String())
 	b.WriteString("\nLayers\n" + m.layerTable(all))
-	b.WriteString("\n" + plural(len(e.Packages), "package") + "\n" + packageTable(e.Packages))
+	b.WriteString("\n" + ui.Plural(len(e.Packages), "package") + "\n" + packageTable(e.Packages))
 	b.WriteString(decisionText(e.Decisions))
 	b.WriteString(serveText(e))
 	return b.String()

@@ -106,7 +106,7 @@ func (a *app) runLock(ctx context.Context, name string, o lockOptions) (err erro
 		}
 		rows = append(rows, row)
 	}
-	if err := a.result(rows, lockText(r, rows, o)); err != nil || !o.check {
+	if err := a.Result(rows, lockText(r, rows, o)); err != nil || !o.check {
 		return err
 	}
 	return wouldChange(r, rows)
@@ -134,7 +134,7 @@ func (a *app) findUV(ctx context.Context) (lock.UV, error) {
 	if err != nil {
 		return lock.UV{}, err
 	}
-	return lock.Finder{Dir: dir, Events: a.events()}.Find(ctx)
+	return lock.Finder{Dir: dir, Events: a.Events()}.Find(ctx)
 }
 
 // cache returns a directory below the cache directory.

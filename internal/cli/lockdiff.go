@@ -34,7 +34,7 @@ func (row *lockRow) compare(a *app, t *target.Target, old, fresh *lock.Lock) err
 	var before []lock.Wheel
 	if row.first = old == nil; !row.first {
 		if before, err = old.Select(t); err != nil {
-			a.note("%s: the old lock cannot be compared: %v", row.File, err)
+			a.Note("%s: the old lock cannot be compared: %v", row.File, err)
 			row.first = true
 		}
 	}

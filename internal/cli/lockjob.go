@@ -39,7 +39,7 @@ func (a *app) newLockJob(r *recipes.Recipe, o lockOptions) (*lockJob, error) {
 		return nil, err
 	}
 	cache, dirs := inputs.NewCache(dir), append(r.WheelDirs(), o.findLinks...)
-	j := &lockJob{app: a, recipe: r, options: o, fetcher: inputs.Fetcher{Cache: cache, FindLinks: dirs, CAFile: a.caFile, Events: a.events()}}
+	j := &lockJob{app: a, recipe: r, options: o, fetcher: inputs.Fetcher{Cache: cache, FindLinks: dirs, CAFile: a.caFile, Events: a.Events()}}
 	j.sources = &lock.Sources{Dirs: dirs, Cached: func(ctx context.Context, sum string) (string, error) {
 		if ok, err := cache.Verify(ctx, sum); err != nil || !ok {
 			return "", err
@@ -104,7 +104,7 @@ func (j *lockJob) target(ctx context.Context, t recipes.Target) (lockRow, error)
 	}
 	old, oldBytes, err := lock.Read(j.recipe, t)
 	if err != nil && !errors.Is(err, bundle.ErrNotFound) {
-		j.app.note("the old lock does not count: %v", err)
+		j.app.Note("the old lock does not count: %v", err)
 	}
 	fresh, err := j.make(ctx, tgt, old)
 	if err != nil {
@@ -119,7 +119,7 @@ func (j *lockJob) target(ctx context.Context, t recipes.Target) (lockRow, error)
 	}
 	path := j.recipe.PathOf(t.Lock)
 	if path != "" {
-		if err := j.sources.Publish(ctx, filepath.Join(filepath.Dir(path), "wheels"), fresh, old, j.app.events()); err != nil {
+		if err := j.sources.Publish(ctx, filepath.Join(filepath.Dir(path), "wheels"), fresh, old, j.app.Events()); err != nil {
 			return row, err
 		}
 	}
@@ -133,7 +133,7 @@ func (j *lockJob) target(ctx context.Context, t recipes.Target) (lockRow, error)
 func (j *lockJob) make(ctx context.Context, t *target.Target, old *lock.Lock) (*lock.Lock, error) {
 	o := lock.ResolveOptions{
 		Current: old, Update: j.options.update, Upgrade: j.options.upgrade,
-		Asset: j.asset, Sources: j.sources, Events: j.app.events(),
+		Asset: j.asset, Sources: j.sources, Events: j.app.Events(),
 	}
 	if j.options.from != "" {
 		return lock.Convert(ctx, j.uv, j.recipe, t, j.options.from, j.from, o)

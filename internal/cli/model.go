@@ -96,7 +96,7 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 	to, moved := &place{app: a, ref: dest}, a.tally()
 	defer func() { err = errors.Join(err, to.Close()) }()
 	art, err := model.Build(ctx, origin, model.Options{
-		Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.events(),
+		Exclude: o.exclude, Allow: o.allow, Facts: o.facts, Events: a.Events(),
 		Into: &model.Into{Open: to.ingester, Tag: tagOf(dest), Events: moved.event},
 	})
 	if err != nil {
@@ -107,9 +107,9 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 		return err
 	}
 	if len(all) == 1 {
-		return a.result(all[0], all[0].Reference+"\n")
+		return a.Result(all[0], all[0].Reference+"\n")
 	}
-	return a.result(all, join(all))
+	return a.Result(all, join(all))
 }
 
 // writeModel writes a model in one format or two, which show together. moved

@@ -41,7 +41,7 @@ func (a *app) modelOrigin(ctx context.Context, word string) (_ model.Origin, clo
 	snapshot, err := hub.OpenSnapshot(word)
 	switch {
 	case err == nil:
-		return snapshot.Origin(a.events()), snapshot.Close, nil
+		return snapshot.Origin(a.Events()), snapshot.Close, nil
 	case errors.Is(err, hub.ErrNoSnapshot):
 		return model.Dir(word, a.digests()), none, nil
 	case errors.Is(err, bundle.ErrNotFound) && !exists(word):
@@ -116,19 +116,19 @@ func (a *app) openHub(ctx context.Context, word string) (*hub.Repo, error) {
 	}
 	switch access := repo.Access(); {
 	case access.Private:
-		a.note("%s is private: mind who can read a copy", repo.Name())
+		a.Note("%s is private: mind who can read a copy", repo.Name())
 	case access.Gated:
-		a.note("%s is gated: its terms hold for copies too", repo.Name())
+		a.Note("%s is gated: its terms hold for copies too", repo.Name())
 	}
 	return repo, nil
 }
 
 // hub returns how the Hugging Face hub is spoken to.
 func (a *app) hub() (*hub.Client, error) {
-	c, err := hub.Environment(a.env.Getenv)
+	c, err := hub.Environment(a.Env.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	c.CAFile, c.Events = a.caFile, a.events()
+	c.CAFile, c.Events = a.caFile, a.Events()
 	return c, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
 	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
 )
 
 type modelLintOptions struct {
@@ -58,7 +59,7 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 	if !slices.Contains([]string{"text", "json", "sarif"}, o.format) {
 		return edge.Usagef("model lint: --format %q: want text, json or sarif", o.format)
 	}
-	findings, name, err := a.lintFindings(ctx, word, model.Options{Exclude: o.exclude, Allow: o.allow, Events: a.events()})
+	findings, name, err := a.lintFindings(ctx, word, model.Options{Exclude: o.exclude, Allow: o.allow, Events: a.Events()})
 	if err != nil {
 		return err
 	}
@@ -75,14 +76,14 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 	}
 	switch o.format {
 	case "json":
-		err = a.document(r)
+		err = a.Document(r)
 	case "sarif":
-		err = a.document(sarifOf(r))
+		err = a.Document(sarifOf(r))
 	default:
-		err = a.result(r, lintText(r))
+		err = a.Result(r, lintText(r))
 	}
 	if r.Errors > 0 {
-		err = errors.Join(err, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "model lint: %s: %s", name, plural(r.Errors, "error")),
+		err = errors.Join(err, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "model lint: %s: %s", name, ui.Plural(r.Errors, "error")),
 			"mend what is named, or let a rule pass with --allow RULE"))
 	}
 	return err
@@ -128,6 +129,6 @@ func lintText(r lintResult) string {
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "%s: %s\n", f.Severity, f)
 	}
-	fmt.Fprintf(&b, "%s: %s, %s\n", r.Source, plural(r.Errors, "error"), plural(r.Warnings, "warning"))
+	fmt.Fprintf(&b, "%s: %s, %s\n", r.Source, ui.Plural(r.Errors, "error"), ui.Plural(r.Warnings, "warning"))
 	return b.String()
 }

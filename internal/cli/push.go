@@ -88,7 +88,7 @@ func (a *app) runPull(ctx context.Context, word string, o pullOptions) (err erro
 	if o.dir == "" {
 		return edge.Usagef("pull: missing -o DIR")
 	}
-	to := model.PullOptions{Include: o.include, Events: a.events()}
+	to := model.PullOptions{Include: o.include, Events: a.Events()}
 	if isHub(word) {
 		return a.pullHub(ctx, word, o.dir, to)
 	}
@@ -102,7 +102,7 @@ func (a *app) runPull(ctx context.Context, word string, o pullOptions) (err erro
 		return err
 	}
 	ref.Digest = root.Digest
-	return a.result(written{Reference: ref.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, ref.String()+"\n")
+	return a.Result(written{Reference: ref.String(), Digest: root.Digest.String(), MediaType: root.MediaType, Size: root.Size}, ref.String()+"\n")
 }
 
 // pullHub pulls a model of the hub. What 'model build' would refuse may be
@@ -112,7 +112,7 @@ func (a *app) pullHub(ctx context.Context, word, dir string, to model.PullOption
 	if err != nil {
 		return err
 	}
-	art, err := model.Build(ctx, repo.Origin(), model.Options{Allow: model.Allowable(), Events: a.events()})
+	art, err := model.Build(ctx, repo.Origin(), model.Options{Allow: model.Allowable(), Events: a.Events()})
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (a *app) pullHub(ctx context.Context, word, dir string, to model.PullOption
 		return err
 	}
 	pinned := hub.Reference{Repo: repo.Name(), Revision: repo.Commit()}.String()
-	return a.result(struct {
+	return a.Result(struct {
 		Reference string `json:"reference"`
 		Size      int64  `json:"size"` // bytes of all files
 	}{pinned, art.Model().Size()}, pinned+"\n")

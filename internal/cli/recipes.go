@@ -45,7 +45,7 @@ func (a *app) newRecipesCmd() *cobra.Command {
 			Example: "  metalpack recipes schema >schema.json",
 			Args:    exactArgs(),
 			RunE: func(*cobra.Command, []string) error {
-				_, err := a.env.Stdout.Write(recipes.Schema())
+				_, err := a.Env.Stdout.Write(recipes.Schema())
 				return err
 			},
 		},
@@ -87,5 +87,5 @@ func (a *app) runRecipesList() error {
 		rows = append(rows, row)
 		fmt.Fprintf(&text, "%s %s  %s\n", row.Name, row.Release, strings.Join(row.Platforms, ", "))
 	}
-	return a.result(rows, text.String())
+	return a.Result(rows, text.String())
 }

@@ -86,7 +86,7 @@ func (a *app) runRecipesCheck(args []string) error {
 			wrong = append(wrong, f.Recipe)
 		}
 	}
-	if err := a.result(out, text.String()); err != nil {
+	if err := a.Result(out, text.String()); err != nil {
 		return err
 	}
 	if n := len(wrong); n > 0 {
@@ -188,6 +188,6 @@ func (a *app) finding(recipe, platform, level string, err error) finding {
 	if e, ok := errors.AsType[*recipes.Error](err); ok {
 		f.File, f.Line, f.Column, f.Field, f.Message = e.File, e.Line, e.Column, e.Field, e.Message
 	}
-	_, f.Hints = a.env.Classify(err)
+	_, f.Hints = a.Env.Classify(err)
 	return f
 }

@@ -101,7 +101,7 @@ func (a *app) runRecipesMatrix(ctx context.Context, args []string, o matrixOptio
 			})
 		}
 	}
-	enc := json.NewEncoder(a.env.Stdout)
+	enc := json.NewEncoder(a.Env.Stdout)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(out) // on one line: $GITHUB_OUTPUT takes no more
 }
@@ -129,7 +129,7 @@ func (o matrixOptions) runner(t recipes.Target) string {
 func (a *app) changedPaths(ctx context.Context, base string) (root string, paths []string, err error) {
 	var list []byte
 	if base == "-" {
-		if list, err = readPaths(a.env.Stdin); err != nil {
+		if list, err = readPaths(a.Env.Stdin); err != nil {
 			return "", nil, fmt.Errorf("--changed -: %w", err)
 		}
 		return ".", splitPaths(list, "\n"), nil

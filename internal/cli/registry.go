@@ -63,10 +63,10 @@ func (a *app) runRegistryServe(ctx context.Context, o registryServeOptions) erro
 	if err != nil {
 		return fmt.Errorf("registry: %w", err)
 	}
-	if _, err := fmt.Fprintf(a.env.Stdout, "http://%s\n", ln.Addr()); err != nil {
+	if _, err := fmt.Fprintf(a.Env.Stdout, "http://%s\n", ln.Addr()); err != nil {
 		return err
 	}
-	a.note("registry on %s, content in %s; Ctrl-C stops it", ln.Addr(), o.dir)
+	a.Note("registry on %s, content in %s; Ctrl-C stops it", ln.Addr(), o.dir)
 	if err := registry.Serve(ctx, ln, o.dir); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (s *summary) add(p bundle.Platform, o builder.Outline) *builtTarget {
 
 // outlineText says how large an environment is.
 func outlineText(o builder.Outline) string {
-	return fmt.Sprintf("%s, %s, %s in %s", plural(o.Packages, "package"), plural(o.Files, "file"), ui.Bytes(o.Size), plural(o.Layers, "layer"))
+	return fmt.Sprintf("%s, %s, %s in %s", ui.Plural(o.Packages, "package"), ui.Plural(o.Files, "file"), ui.Bytes(o.Size), ui.Plural(o.Layers, "layer"))
 }
 
 // measure fills in what the finished artifact tells.

@@ -3,11 +3,7 @@
 
 package cli
 
-import (
-	"strconv"
-
-	"github.com/metalpack/metalpack/internal/ui"
-)
+import "github.com/metalpack/metalpack/internal/ui"
 
 // table aligns rows in columns.
 type table struct {
@@ -22,12 +18,4 @@ func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
 // padded.
 func (t *table) String() string {
 	return ui.Columns(t.align, t.rows)
-}
-
-// plural counts things: 1 layer, 2 layers.
-func plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.Itoa(n) + " " + one + "s"
 }

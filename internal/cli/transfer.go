@@ -25,7 +25,7 @@ func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descri
 	if err != nil {
 		return err
 	}
-	return a.result(out, out.Reference+"\n")
+	return a.Result(out, out.Reference+"\n")
 }
 
 // move is transfer for a verb that says no more about it than how many bytes
@@ -39,7 +39,7 @@ func (a *app) move(ctx context.Context, src bundle.Source, root bundle.Descripto
 }
 
 func (a *app) noteMoved(dest bundle.Reference, moved *tally) {
-	a.note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
+	a.Note("%s: %s written, %s were there", dest, ui.Bytes(moved.done.Load()), ui.Bytes(moved.skipped.Load()))
 }
 
 // transfer copies an artifact to dest and tags it there.
@@ -104,7 +104,7 @@ func (p *place) Close() error {
 // expect lets a terminal tell how much of a copy is left. Whatever cannot be read
 // here the copy itself reports.
 func (a *app) expect(ctx context.Context, src bundle.Source, root bundle.Descriptor) {
-	if a.screen.Mode() != ui.Terminal {
+	if a.Screen().Mode() != ui.Terminal {
 		return
 	}
 	blobs, size := 0, int64(0)
@@ -125,7 +125,7 @@ func (a *app) expect(ctx context.Context, src bundle.Source, root bundle.Descrip
 			}
 		}
 	}
-	a.screen.Expect(blobs, size)
+	a.Screen().Expect(blobs, size)
 }
 
 // tally adds up what was moved or made and what was there, in items and bytes.
@@ -136,7 +136,7 @@ type tally struct {
 	sent          sync.Map     // digests of what was moved: a copy that finds it says nothing new
 }
 
-func (a *app) tally() *tally { return &tally{next: a.events()} }
+func (a *app) tally() *tally { return &tally{next: a.Events()} }
 
 func (t *tally) event(e bundle.Event) {
 	switch e.Kind {

@@ -17,7 +17,7 @@ func (a *app) newVersionCmd() *cobra.Command {
 		Args:    exactArgs(),
 		RunE: func(*cobra.Command, []string) error {
 			v := edge.Version()
-			return a.result(v, v.String())
+			return a.Result(v, v.String())
 		},
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -138,6 +139,26 @@ func (c *classed) Unwrap() []error { return []error{c.error, c.class} }
 // Usagef is a usage error.
 func Usagef(format string, args ...any) error {
 	return Errorf(ErrUsage, format, args...)
+}
+
+// WantArgs checks the number of a verb's arguments by the names of those wanted.
+func WantArgs(verb string, args []string, names ...string) error {
+	if len(args) < len(names) {
+		return Usagef("%s: missing %s", verb, names[len(args)])
+	}
+	if len(args) > len(names) {
+		return Usagef("%s: unexpected argument %q", verb, args[len(names)])
+	}
+	return nil
+}
+
+// WantsJSON finds --json on a command line that perhaps does not parse.
+func (e *Env) WantsJSON() bool {
+	args := e.Args
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "--json") || slices.Contains(args, "-json")
 }
 
 // Fail reports err and returns the exit code. A nil error is 0 and prints

@@ -10,6 +10,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle/modelstore"
 	"github.com/metalpack/metalpack/internal/diskspace"
+	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/runtime"
 )
@@ -61,14 +62,14 @@ func (a *app) dfVerb() verb {
 		long:    "OWN is what would be freed without the model: files that other models use are not in it.\nA file that several models, or versions of an environment, have in common counts once in\nthe sums. Nothing is hashed.",
 		example: "metalrun df",
 		run: func(_ context.Context, args []string) error {
-			if err := wantArgs("df", args); err != nil {
+			if err := edge.WantArgs("df", args); err != nil {
 				return err
 			}
 			u, err := a.usage()
 			if err != nil {
 				return err
 			}
-			return a.result(u, u.text())
+			return a.Result(u, u.text())
 		},
 	}
 }
@@ -82,7 +83,7 @@ func (a *app) usage() (usage, error) {
 	if err != nil {
 		return usage{}, err
 	}
-	home, err := runtime.OpenHome(a.env.Getenv)
+	home, err := runtime.OpenHome(a.Env.Getenv)
 	if err != nil {
 		return usage{}, err
 	}
@@ -154,7 +155,7 @@ func (u *usage) environmentTable() string {
 			rows = append(rows, []string{e.Name, v.Version, ui.Bytes(v.Size), remark})
 		}
 		if len(e.Versions) > 1 {
-			rows = append(rows, []string{e.Name, plural(len(e.Versions), "version"), ui.Bytes(e.Size), "each file once"})
+			rows = append(rows, []string{e.Name, ui.Plural(len(e.Versions), "version"), ui.Bytes(e.Size), "each file once"})
 		}
 	}
 	if u.Unfinished > 0 {

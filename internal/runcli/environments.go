@@ -46,7 +46,7 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 	if len(args) == 0 {
 		args = []string{defaultEnvironment()}
 	}
-	if err := wantArgs("install", args, "REFERENCE"); err != nil {
+	if err := edge.WantArgs("install", args, "REFERENCE"); err != nil {
 		return err
 	}
 	word := args[0]
@@ -59,11 +59,11 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	home, err := runtime.OpenHome(a.env.Getenv)
+	home, err := runtime.OpenHome(a.Env.Getenv)
 	if err != nil {
 		return err
 	}
-	res, err := home.Install(ctx, src, ref.Name(), ref.String(), runtime.InstallOptions{Host: runtime.HostPlatform(ctx), Events: a.events()})
+	res, err := home.Install(ctx, src, ref.Name(), ref.String(), runtime.InstallOptions{Host: runtime.HostPlatform(ctx), Events: a.Events()})
 	if err != nil {
 		return sourceError(ref, err)
 	}
@@ -76,7 +76,7 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 	if out.Already {
 		text = fmt.Sprintf("%s %s (%s) is already installed and active\n", out.Environment, out.Release, out.Version)
 	}
-	return a.result(out, text)
+	return a.Result(out, text)
 }
 
 // envFlag adds --env to a verb that works on one installed environment.
@@ -87,7 +87,7 @@ func envFlag(fs *flag.FlagSet, name *string) {
 // home opens the install home, and the environment that name means: the only
 // one when name is "".
 func (a *app) home(name string) (*runtime.Home, string, error) {
-	home, err := runtime.OpenHome(a.env.Getenv)
+	home, err := runtime.OpenHome(a.Env.Getenv)
 	if err != nil {
 		return nil, "", err
 	}

@@ -85,7 +85,7 @@ func (a *app) pullHub(ctx context.Context, word string, exclude []string) (model
 	if err != nil {
 		return none, err
 	}
-	art, err := model.Build(ctx, repo.Origin(), model.Options{Exclude: exclude, Events: a.events()})
+	art, err := model.Build(ctx, repo.Origin(), model.Options{Exclude: exclude, Events: a.Events()})
 	if lint, ok := errors.AsType[*model.LintError](err); ok {
 		return none, edge.WithHint(lint, "leave files out with 'metalrun pull %s --exclude PATTERN', or look for another conversion of the model", word)
 	}
@@ -97,11 +97,11 @@ func (a *app) pullHub(ctx context.Context, word string, exclude []string) (model
 
 // openHub pins a model on the hub to a commit.
 func (a *app) openHub(ctx context.Context, ref hub.Reference) (*hub.Repo, error) {
-	client, err := hub.Environment(a.env.Getenv)
+	client, err := hub.Environment(a.Env.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	client.CAFile, client.Events = a.caFile, a.events()
+	client.CAFile, client.Events = a.caFile, a.Events()
 	return client.Open(ctx, ref)
 }
 

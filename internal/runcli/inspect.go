@@ -11,6 +11,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle/model"
 	"github.com/metalpack/metalpack/bundle/modelstore"
+	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
 )
 
@@ -31,14 +32,14 @@ func (a *app) inspectVerb() verb {
 		long:    "MODEL is a name of 'metalrun list', or an id. Nothing is hashed: a file is 'verified' if it\nwas hashed before and has not changed since; 'metalrun verify MODEL' hashes the others.",
 		example: "metalrun inspect ai/smollm2",
 		run: func(_ context.Context, args []string) error {
-			if err := wantArgs("inspect", args, "MODEL"); err != nil {
+			if err := edge.WantArgs("inspect", args, "MODEL"); err != nil {
 				return err
 			}
 			out, err := a.inspect(args[0])
 			if err != nil {
 				return err
 			}
-			return a.result(out, out.text())
+			return a.Result(out, out.text())
 		},
 	}
 }
@@ -106,7 +107,7 @@ func (o *inspected) text() string {
 	row("allowed", strings.Join(m.Allow, ", "))
 	row("on disk", o.disk())
 	for _, s := range o.Shared {
-		row("shares", fmt.Sprintf("%s, %s, with %s", plural(s.Files, "file"), ui.Bytes(s.Bytes), s.With))
+		row("shares", fmt.Sprintf("%s, %s, with %s", ui.Plural(s.Files, "file"), ui.Bytes(s.Bytes), s.With))
 	}
 	served := o.by()
 	if served == "-" {

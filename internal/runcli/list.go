@@ -29,7 +29,7 @@ func (a *app) listVerb() verb {
 		long:    "SIZE is what a model has on the disk; the last line counts what several have in common\nonce. ID is that of 'docker model list', and a name too. 'metalrun inspect MODEL' tells more\nof one.",
 		example: "metalrun list",
 		run: func(_ context.Context, args []string) error {
-			if err := wantArgs("list", args); err != nil {
+			if err := edge.WantArgs("list", args); err != nil {
 				return err
 			}
 			return a.runList()
@@ -64,18 +64,18 @@ func (a *app) runList() error {
 		all = append(all, byName[name])
 	}
 	if len(all) == 0 {
-		a.note("no models in %s: 'metalrun pull REFERENCE' brings one", store.Path())
-		return a.result(all, "")
+		a.Note("no models in %s: 'metalrun pull REFERENCE' brings one", store.Path())
+		return a.Result(all, "")
 	}
 	if why != "" {
-		a.note("nothing here can serve: %s", why)
+		a.Note("nothing here can serve: %s", why)
 	}
-	return a.result(all, listText(all)+fmt.Sprintf("%s, %s on disk\n", plural(len(all), "model"), ui.Bytes(usage.Used.Bytes)))
+	return a.Result(all, listText(all)+fmt.Sprintf("%s, %s on disk\n", ui.Plural(len(all), "model"), ui.Bytes(usage.Used.Bytes)))
 }
 
 // missing says that files of a model are not there, and what to do.
 func missing(n int, name string) string {
-	return fmt.Sprintf("%s missing: 'metalrun verify --repair %s' fetches what is", plural(n, "file"), name)
+	return fmt.Sprintf("%s missing: 'metalrun verify --repair %s' fetches what is", ui.Plural(n, "file"), name)
 }
 
 func newListedModel(r modelRow, served []string) *listedModel {
@@ -116,7 +116,7 @@ func listText(all []*listedModel) string {
 // the matter when there is nothing.
 func (a *app) engines() (names []string, why string, err error) {
 	names = []string{}
-	home, err := runtime.OpenHome(a.env.Getenv)
+	home, err := runtime.OpenHome(a.Env.Getenv)
 	if err != nil {
 		return names, "", err
 	}

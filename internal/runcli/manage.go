@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/runtime"
 )
@@ -40,7 +41,7 @@ func (a *app) versionsVerb() verb {
 		name: "versions", short: "list the installed versions of an environment", example: "metalrun versions",
 		flags: func(fs *flag.FlagSet) { envFlag(fs, &env) },
 		run: func(_ context.Context, args []string) error {
-			if err := wantArgs("versions", args); err != nil {
+			if err := edge.WantArgs("versions", args); err != nil {
 				return err
 			}
 			home, name, err := a.home(env)
@@ -59,7 +60,7 @@ func (a *app) versionsVerb() verb {
 				}
 				fmt.Fprintf(&text, "%s %s  %s %s  %s  %s\n", mark, r.Version, r.Environment, r.Release, ui.Bytes(r.Size), r.Reference)
 			}
-			return errors.Join(a.result(rows, text.String()), err)
+			return errors.Join(a.Result(rows, text.String()), err)
 		},
 	}
 }
@@ -77,10 +78,10 @@ func (a *app) statusVerb() verb {
 	return verb{
 		name: "status", short: "say what is installed and active", example: "metalrun status",
 		run: func(_ context.Context, args []string) error {
-			if err := wantArgs("status", args); err != nil {
+			if err := edge.WantArgs("status", args); err != nil {
 				return err
 			}
-			home, err := runtime.OpenHome(a.env.Getenv)
+			home, err := runtime.OpenHome(a.Env.Getenv)
 			if err != nil {
 				return err
 			}
@@ -97,7 +98,7 @@ func (a *app) statusVerb() verb {
 			if len(all) == 0 {
 				fmt.Fprintf(&text, "installed nothing; metalrun install %s\n", defaultEnvironment())
 			}
-			return a.result(rows, text.String())
+			return a.Result(rows, text.String())
 		},
 	}
 }
@@ -129,15 +130,15 @@ func (a *app) uninstallVerb() verb {
 		name: "uninstall", short: "remove an environment with all its versions", example: "metalrun uninstall --env mlx-lm",
 		flags: func(fs *flag.FlagSet) { envFlag(fs, &env) },
 		run: func(ctx context.Context, args []string) error {
-			if err := wantArgs("uninstall", args); err != nil {
+			if err := edge.WantArgs("uninstall", args); err != nil {
 				return err
 			}
 			name, err := a.uninstall(ctx, env)
 			if err != nil {
 				return err
 			}
-			a.events()(bundle.Event{Kind: bundle.EventNote, Reason: "models are kept"})
-			return a.result(map[string]string{"removed": name}, name+" is removed\n")
+			a.Events()(bundle.Event{Kind: bundle.EventNote, Reason: "models are kept"})
+			return a.Result(map[string]string{"removed": name}, name+" is removed\n")
 		},
 	}
 }
@@ -152,7 +153,7 @@ func (a *app) uninstall(ctx context.Context, env string) (string, error) {
 		return "", err
 	}
 	// Without a complete version: half removed, or not ours.
-	if home, err = runtime.OpenHome(a.env.Getenv); err != nil {
+	if home, err = runtime.OpenHome(a.Env.Getenv); err != nil {
 		return "", err
 	}
 	return env, home.Uninstall(ctx, env)

@@ -82,7 +82,7 @@ func shortID(id string) string {
 
 // store opens the shared model store.
 func (a *app) store() (*modelstore.Store, error) {
-	dir, err := modelstore.Dir(a.env.Getenv)
+	dir, err := modelstore.Dir(a.Env.Getenv)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (a *app) store() (*modelstore.Store, error) {
 	}
 	store, err := modelstore.Open(dir, state)
 	if err == nil {
-		store.Daemons = modelstore.Daemons(a.env.Getenv)
+		store.Daemons = modelstore.Daemons(a.Env.Getenv)
 	}
 	return store, err
 }
@@ -133,7 +133,7 @@ func suggestHere(store *modelstore.Store, word string, err error) error {
 
 // stateDir is a directory of ours in the home.
 func (a *app) stateDir(name string) (string, error) {
-	home, err := runtime.OpenHome(a.env.Getenv)
+	home, err := runtime.OpenHome(a.Env.Getenv)
 	if err != nil {
 		return "", err
 	}
@@ -161,7 +161,7 @@ func (a *app) pullVerb() verb {
 			fs.Var(&exclude, "exclude", "leave out files of a model on the hub that match this `pattern`; may be repeated")
 		},
 		run: func(ctx context.Context, args []string) error {
-			if err := wantArgs("pull", args, "REFERENCE"); err != nil {
+			if err := edge.WantArgs("pull", args, "REFERENCE"); err != nil {
 				return err
 			}
 			m, err := a.pull(ctx, args[0], exclude)
@@ -169,7 +169,7 @@ func (a *app) pullVerb() verb {
 				return err
 			}
 			row := newModelRow(m)
-			return a.result(row, fmt.Sprintf("%s  %s\n", row.Name, row.ID))
+			return a.Result(row, fmt.Sprintf("%s  %s\n", row.Name, row.ID))
 		},
 	}
 }
@@ -211,12 +211,12 @@ func (a *app) pull(ctx context.Context, word string, exclude []string) (_ models
 // pullInto pulls a model under a name, and tells of one that does not come to
 // its end what the user can do.
 func (a *app) pullInto(ctx context.Context, store *modelstore.Store, src bundle.Source, desc bundle.Descriptor, name string) (modelstore.Model, error) {
-	m, err := store.Pull(ctx, src, desc, name, a.events())
+	m, err := store.Pull(ctx, src, desc, name, a.Events())
 	if _, full := errors.AsType[*diskspace.Error](err); full {
 		return m, edge.WithHint(err, "make room: 'metalrun df' tells what takes it, 'metalrun rm --unused' removes what no model uses; what came is kept")
 	}
 	if err != nil && ctx.Err() != nil {
-		a.note("what came is kept, and the same pull goes on there; 'metalrun rm --unused' removes it")
+		a.Note("what came is kept, and the same pull goes on there; 'metalrun rm --unused' removes it")
 	}
 	return m, err
 }

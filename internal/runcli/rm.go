@@ -80,14 +80,14 @@ func (a *app) runUnused(ctx context.Context, dry bool) error {
 	if err != nil {
 		return err
 	}
-	u, err := store.RemoveUnused(ctx, dry, a.events())
+	u, err := store.RemoveUnused(ctx, dry, a.Events())
 	if err != nil {
 		return err
 	}
 	if u.Kept.Files > 0 {
-		a.note("%s, %s, changed within the last hour and may be another program's work: they stay", plural(u.Kept.Files, "file"), ui.Bytes(u.Kept.Bytes))
+		a.Note("%s, %s, changed within the last hour and may be another program's work: they stay", ui.Plural(u.Kept.Files, "file"), ui.Bytes(u.Kept.Bytes))
 	}
-	return a.result(removedUnused{dry, u}, unusedText(u, dry))
+	return a.Result(removedUnused{dry, u}, unusedText(u, dry))
 }
 
 func unusedText(u modelstore.Unused, dry bool) string {
@@ -98,7 +98,7 @@ func unusedText(u modelstore.Unused, dry bool) string {
 	var text strings.Builder
 	row := func(n modelstore.Amount, what string) {
 		if n.Files > 0 {
-			fmt.Fprintf(&text, "%s: %s, %s, %s\n", verb, plural(n.Files, "file"), ui.Bytes(n.Bytes), what)
+			fmt.Fprintf(&text, "%s: %s, %s, %s\n", verb, ui.Plural(n.Files, "file"), ui.Bytes(n.Bytes), what)
 		}
 	}
 	row(u.Blobs, "that no model names")
@@ -131,7 +131,7 @@ func (a *app) runRemove(ctx context.Context, words []string) error {
 		text.WriteString(r.text())
 	}
 	if len(all) > 0 {
-		errs = append(errs, a.result(all, text.String()))
+		errs = append(errs, a.Result(all, text.String()))
 	}
 	return errors.Join(errs...)
 }
@@ -141,7 +141,7 @@ func (a *app) remove(ctx context.Context, store *modelstore.Store, word string) 
 	if err != nil {
 		return removedModel{}, err
 	}
-	r, err := store.Remove(ctx, name, a.events())
+	r, err := store.Remove(ctx, name, a.Events())
 	if err != nil {
 		return removedModel{}, suggest(store, word, err)
 	}
@@ -150,7 +150,7 @@ func (a *app) remove(ctx context.Context, store *modelstore.Store, word string) 
 		Files: r.Files, Freed: r.Freed, Shared: append([]modelstore.Shared{}, r.Shared...),
 	}
 	for _, s := range r.Shared {
-		a.note("%s shares %s, %s, with %s: they stay", out.label(), plural(s.Files, "file"), ui.Bytes(s.Bytes), s.With)
+		a.Note("%s shares %s, %s, with %s: they stay", out.label(), ui.Plural(s.Files, "file"), ui.Bytes(s.Bytes), s.With)
 	}
 	return out, nil
 }
@@ -167,5 +167,5 @@ func (r removedModel) text() string {
 	if len(r.Left) > 0 {
 		return fmt.Sprintf("%s is removed; the model stays as %s\n", r.label(), strings.Join(r.Left, ", "))
 	}
-	return fmt.Sprintf("%s is removed: %s, %s freed\n", r.label(), plural(r.Files, "file"), ui.Bytes(r.Freed))
+	return fmt.Sprintf("%s is removed: %s, %s freed\n", r.label(), ui.Plural(r.Files, "file"), ui.Bytes(r.Freed))
 }

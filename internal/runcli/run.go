@@ -52,9 +52,9 @@ func (a *app) runVerb() verb {
 
 func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err error) {
 	if len(args) < 2 {
-		err = wantArgs("run", args, "MODEL")
+		err = edge.WantArgs("run", args, "MODEL")
 	} else {
-		err = wantArgs("run", args, "MODEL", "PROMPT")
+		err = edge.WantArgs("run", args, "MODEL", "PROMPT")
 	}
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (a *app) ensureModel(ctx context.Context, name, word string) (string, error
 	}
 	m, err := store.Find(name)
 	if errors.Is(err, bundle.ErrNotFound) {
-		a.note("%s is not in the store: pulling it", word)
+		a.Note("%s is not in the store: pulling it", word)
 		if m, err = a.pull(ctx, word, nil); errors.Is(err, bundle.ErrNotFound) {
 			err = suggestHere(store, word, err)
 		}
@@ -114,24 +114,24 @@ type chat struct {
 // once asks one question.
 func (c *chat) once(ctx context.Context, prompt string) error {
 	answer, err := c.ask(ctx, prompt)
-	if err == nil && c.app.json {
-		return c.app.result(map[string]string{"model": c.model, "answer": answer}, "")
+	if err == nil && c.app.JSON {
+		return c.app.Result(map[string]string{"model": c.model, "answer": answer}, "")
 	}
 	return err
 }
 
 // loop asks every line of stdin until it ends.
 func (c *chat) loop(ctx context.Context) error {
-	c.app.note("chat with %s; an empty line or the end of input ends it", c.model)
-	lines := bufio.NewScanner(c.app.env.Stdin)
+	c.app.Note("chat with %s; an empty line or the end of input ends it", c.model)
+	lines := bufio.NewScanner(c.app.Env.Stdin)
 	lines.Buffer(nil, maxAnswerLine)
 	for lines.Scan() && strings.TrimSpace(lines.Text()) != "" {
 		answer, err := c.ask(ctx, lines.Text())
 		if err != nil {
 			return err
 		}
-		if c.app.json { // one line per turn
-			if err := json.NewEncoder(c.app.env.Stdout).Encode(map[string]string{"model": c.model, "answer": answer}); err != nil {
+		if c.app.JSON { // one line per turn
+			if err := json.NewEncoder(c.app.Env.Stdout).Encode(map[string]string{"model": c.model, "answer": answer}); err != nil {
 				return err
 			}
 		}
@@ -215,15 +215,15 @@ func (c *chat) stream(r io.Reader) (string, error) {
 		}
 		for _, choice := range chunk.Choices {
 			answer.WriteString(choice.Delta.Content)
-			if !c.app.json {
-				if err := c.app.print(edge.Clean(choice.Delta.Content)); err != nil {
+			if !c.app.JSON {
+				if err := c.app.Print(edge.Clean(choice.Delta.Content)); err != nil {
 					return answer.String(), err
 				}
 			}
 		}
 	}
-	if !c.app.json {
-		if err := c.app.print("\n"); err != nil {
+	if !c.app.JSON {
+		if err := c.app.Print("\n"); err != nil {
 			return answer.String(), err
 		}
 	}

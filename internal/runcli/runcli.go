@@ -9,16 +9,12 @@ package runcli
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
@@ -26,10 +22,8 @@ import (
 
 // app is one run of the program.
 type app struct {
-	env       *edge.Env
-	screen    *ui.Renderer
-	json      bool
-	progress  string
+	ui.Console
+
 	plainHTTP bool
 	caFile    string
 
@@ -60,26 +54,18 @@ func (a *app) verbs() []verb {
 // Main runs the command line in env and returns the exit code.
 func Main(ctx context.Context, env *edge.Env) int {
 	env.Program, env.Rows = "metalrun", rows()
-	a := &app{env: env}
+	a := &app{Console: ui.Console{Env: env}}
 	err := a.dispatch(ctx, env.Args)
-	a.clear()
+	a.Clear()
 	if err != nil && context.Cause(ctx) != nil {
 		err = context.Canceled
 	}
-	return env.Fail(err, a.json || wantsJSON(env.Args))
-}
-
-// wantsJSON finds --json on a command line that perhaps does not parse.
-func wantsJSON(args []string) bool {
-	if end := slices.Index(args, "--"); end >= 0 {
-		args = args[:end]
-	}
-	return slices.Contains(args, "--json") || slices.Contains(args, "-json")
+	return env.Fail(err, a.JSON || env.WantsJSON())
 }
 
 func (a *app) dispatch(ctx context.Context, args []string) error {
 	if len(args) == 0 || args[0] == "help" && len(args) == 1 || isHelp(args[0]) {
-		return a.print(a.help())
+		return a.Print(a.help())
 	}
 	if args[0] == "help" {
 		args = []string{args[1], "--help"}
@@ -98,8 +84,8 @@ func isHelp(s string) bool { return s == "-h" || s == "-help" || s == "--help" }
 func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 	fs := flag.NewFlagSet(v.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.BoolVar(&a.json, "json", false, "print the result, and an error, as JSON")
-	fs.StringVar(&a.progress, "progress", ui.DefaultMode, ui.Usage)
+	fs.BoolVar(&a.JSON, "json", false, ui.UsageJSON)
+	fs.StringVar(&a.Progress, "progress", ui.DefaultMode, ui.Usage)
 	fs.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
 	fs.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
 	fs.Func("allow-realm", "`host` that may take logins although its address is private and the registry's is not; may be repeated", func(host string) error {
@@ -113,7 +99,7 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 	for {
 		err := fs.Parse(args)
 		if errors.Is(err, flag.ErrHelp) {
-			return a.print(v.help(fs))
+			return a.Print(v.help(fs))
 		}
 		if err != nil {
 			return v.usage(edge.Usagef("%s: %v", v.name, err))
@@ -128,11 +114,9 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 		}
 		words, args = append(words, rest[0]), rest[1:]
 	}
-	mode, err := ui.ParseMode(a.progress)
-	if err != nil {
+	if err := a.Open(); err != nil {
 		return v.usage(err)
 	}
-	a.screen = ui.New(a.env.Stderr, mode, a.env.Getenv)
 	return v.usage(v.run(ctx, words))
 }
 
@@ -164,64 +148,7 @@ func (v verb) help(fs *flag.FlagSet) string {
 	return b.String()
 }
 
-// wantArgs checks the number of arguments by the names of those wanted.
-func wantArgs(verb string, args []string, names ...string) error {
-	if len(args) < len(names) {
-		return edge.Usagef("%s: missing %s", verb, names[len(args)])
-	}
-	if len(args) > len(names) {
-		return edge.Usagef("%s: unexpected argument %q", verb, args[len(names)])
-	}
-	return nil
-}
-
-func (a *app) print(text string) error {
-	a.clear()
-	_, err := io.WriteString(a.env.Stdout, text)
-	return err
-}
-
-// events returns where progress goes.
-func (a *app) events() bundle.EventFunc {
-	if a.screen == nil {
-		return nil
-	}
-	return a.screen.Event
-}
-
-// clear takes progress off the terminal before something else is printed there.
-func (a *app) clear() {
-	if a.screen != nil { // the command line did parse
-		a.screen.Clear()
-	}
-}
-
-// note tells the user something on stderr.
-func (a *app) note(format string, args ...any) {
-	a.events().Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf(format, args...)})
-}
-
 // remote returns how registries are spoken to.
 func (a *app) remote() remote.Options {
-	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.events()}
-}
-
-// plural counts things: 1 file, 2 files.
-func plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.Itoa(n) + " " + one + "s"
-}
-
-// result prints v as JSON under --json, else text.
-func (a *app) result(v any, text string) error {
-	if !a.json {
-		return a.print(edge.Clean(text))
-	}
-	a.clear()
-	enc := json.NewEncoder(a.env.Stdout)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.Events()}
 }

@@ -60,7 +60,7 @@ func (a *app) serveVerb() verb {
 			fs.Var(&o.allowHosts, "allow-host", "name besides loopback that clients may call this host; may be repeated")
 		},
 		run: func(ctx context.Context, args []string) error {
-			if err := wantArgs("serve", args); err != nil {
+			if err := edge.WantArgs("serve", args); err != nil {
 				return err
 			}
 			return a.runServe(ctx, o)
@@ -70,7 +70,7 @@ func (a *app) serveVerb() verb {
 
 func (a *app) runServe(ctx context.Context, o serveOptions) error {
 	if o.addr == "" {
-		o.addr = a.env.Getenv("METALRUN_HOST")
+		o.addr = a.Env.Getenv("METALRUN_HOST")
 	}
 	if o.addr == "" {
 		o.addr = defaultAddr
@@ -79,13 +79,13 @@ func (a *app) runServe(ctx context.Context, o serveOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := a.print(ep.url + "\n"); err != nil {
+	if err := a.Print(ep.url + "\n"); err != nil {
 		return errors.Join(err, ep.close(ctx))
 	}
-	a.note("%s serves the models of %s; Ctrl-C stops it", ep.profile, ep.store.Path())
+	a.Note("%s serves the models of %s; Ctrl-C stops it", ep.profile, ep.store.Path())
 	select {
 	case <-ctx.Done():
-		a.note("stopping")
+		a.Note("stopping")
 		return errors.Join(context.Cause(ctx), ep.close(ctx))
 	case err := <-ep.failed:
 		return errors.Join(err, ep.close(ctx))
@@ -131,7 +131,7 @@ func (a *app) startEndpoint(ctx context.Context, o serveOptions) (*endpoint, err
 	}
 	ep := &endpoint{url: "http://" + ln.Addr().String(), profile: profile, store: store, failed: make(chan error, 1)}
 	ep.manager = proxy.NewManager(proxy.ManagerConfig{
-		Engine: profile, VersionDir: version.Dir, Profile: version.Env.Launch[profile], Resolve: resolver(store), LogDir: logs, Events: a.events(),
+		Engine: profile, VersionDir: version.Dir, Profile: version.Env.Launch[profile], Resolve: resolver(store), LogDir: logs, Events: a.Events(),
 	})
 	ep.witness = &witness{Backends: ep.manager}
 	ep.server = &http.Server{

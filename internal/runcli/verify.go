@@ -81,17 +81,17 @@ func (a *app) runVerify(ctx context.Context, o verifyOptions) error {
 	if err != nil {
 		return err
 	}
-	report, err := home.Verify(ctx, name, o.deep, a.events())
+	report, err := home.Verify(ctx, name, o.deep, a.Events())
 	if err != nil {
 		return err
 	}
 	repaired := 0
 	if n := len(report.Failures); n > 0 && o.repair {
-		a.note("%v", report.Err())
+		a.Note("%v", report.Err())
 		if v, err = a.repairVersion(ctx, home, v, o.deep); err != nil {
 			return err
 		}
-		if report, err = home.Verify(ctx, name, o.deep, a.events()); err != nil {
+		if report, err = home.Verify(ctx, name, o.deep, a.Events()); err != nil {
 			return err
 		}
 		repaired = n
@@ -111,7 +111,7 @@ func (a *app) repairVersion(ctx context.Context, home *runtime.Home, v *runtime.
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	res, err := home.Install(ctx, src, v.ManifestDigest.String(), v.Reference, runtime.InstallOptions{Host: runtime.HostPlatform(ctx), Events: a.events(), Deep: deep})
+	res, err := home.Install(ctx, src, v.ManifestDigest.String(), v.Reference, runtime.InstallOptions{Host: runtime.HostPlatform(ctx), Events: a.Events(), Deep: deep})
 	if errors.Is(err, bundle.ErrNotFound) {
 		return nil, edge.WithHint(err, "%s does not have what was installed any more; 'metalrun install %s' takes what it has now", ref, v.Reference)
 	}
@@ -127,13 +127,13 @@ func (a *app) probe(ctx context.Context, out verified, v *runtime.Version, o ver
 		return errors.Join(a.jsonOnly(out), edge.WithHint(fmt.Errorf("%s %s: %w", out.Environment, v.ID, err),
 			"'%s' mends it: files that are right are kept, the others fetched from %s", o.again(), v.Reference))
 	}
-	out.Probes, err = verify.Probes(ctx, v.Dir, v.Env, runtime.HostPlatform(ctx), verify.ProbeOptions{Events: a.events()})
+	out.Probes, err = verify.Probes(ctx, v.Dir, v.Env, runtime.HostPlatform(ctx), verify.ProbeOptions{Events: a.Events()})
 	if err != nil {
 		return errors.Join(a.jsonOnly(out), edge.WithHint(fmt.Errorf("%s %s: %w", out.Environment, v.ID, err),
 			"its files are as they should be; the probe's own words are above: did the system change? 'metalrun install' of another release switches"))
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s %s (%s): %s, %s, are as they should be", out.Environment, v.Env.Release, v.ID, plural(out.Files.Checked, "file"), ui.Bytes(out.Files.Bytes))
+	fmt.Fprintf(&text, "%s %s (%s): %s, %s, are as they should be", out.Environment, v.Env.Release, v.ID, ui.Plural(out.Files.Checked, "file"), ui.Bytes(out.Files.Bytes))
 	if out.Repaired > 0 {
 		fmt.Fprintf(&text, "; %d of them had been damaged", out.Repaired)
 	}
@@ -141,13 +141,13 @@ func (a *app) probe(ctx context.Context, out verified, v *runtime.Version, o ver
 	for _, p := range out.Probes {
 		fmt.Fprintf(&text, "probe %s: %s %s\n", p.Name, p.Status, strings.TrimSpace(p.Reason+" "+p.Output))
 	}
-	return a.result(out, text.String())
+	return a.Result(out, text.String())
 }
 
 // jsonOnly prints v under --json; without it the error says all.
 func (a *app) jsonOnly(v any) error {
-	if !a.json {
+	if !a.JSON {
 		return nil
 	}
-	return a.result(v, "")
+	return a.Result(v, "")
 }

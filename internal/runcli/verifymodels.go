@@ -55,14 +55,14 @@ func (a *app) verifyModels(ctx context.Context, words []string, o verifyOptions)
 			errs = append(errs, err)
 			continue
 		}
-		fmt.Fprintf(&text, "%s: %s, %s, are as they should be", out.Name, plural(out.Files, "file"), ui.Bytes(out.Size))
+		fmt.Fprintf(&text, "%s: %s, %s, are as they should be", out.Name, ui.Plural(out.Files, "file"), ui.Bytes(out.Size))
 		if n := len(out.Repaired); n > 0 {
 			fmt.Fprintf(&text, "; %d of them had been damaged", n)
 		}
 		text.WriteString("\n")
 	}
 	if len(all) > 0 {
-		errs = append(errs, a.result(all, text.String()))
+		errs = append(errs, a.Result(all, text.String()))
 	}
 	return errors.Join(errs...)
 }
@@ -71,7 +71,7 @@ func (a *app) verifyModel(ctx context.Context, store *modelstore.Store, word str
 	out := verifiedModel{Damaged: []damagedFile{}, Repaired: []string{}} // empty lists in JSON, not null
 	m, err := find(store, word)
 	if damage, ok := errors.AsType[*modelstore.DamagedError](err); ok && o.repair {
-		a.note("%v", damage)
+		a.Note("%v", damage)
 		out.Repaired = append(out.Repaired, damage.Path)
 		m, err = a.pullAgain(ctx, store, m, damage)
 	}
@@ -79,19 +79,19 @@ func (a *app) verifyModel(ctx context.Context, store *modelstore.Store, word str
 		return out, err
 	}
 	out.Name, out.ID = modelName(m), m.ID.String()
-	report, err := store.Check(ctx, m, o.deep, a.events())
+	report, err := store.Check(ctx, m, o.deep, a.Events())
 	if err != nil {
 		return out, err
 	}
 	if len(report.Damaged) > 0 && o.repair {
 		for _, d := range report.Damaged {
-			a.note("%v", d)
+			a.Note("%v", d)
 			out.Repaired = append(out.Repaired, d.Path)
 		}
 		if err := a.repairModel(ctx, store, m, report.Damaged); err != nil {
 			return out, err
 		}
-		if report, err = store.Check(ctx, m, false, a.events()); err != nil { // what came was hashed
+		if report, err = store.Check(ctx, m, false, a.Events()); err != nil { // what came was hashed
 			return out, err
 		}
 	}
@@ -141,14 +141,14 @@ func (a *app) repairFrom(ctx context.Context, store *modelstore.Store, m modelst
 		if err != nil {
 			return err
 		}
-		return store.Repair(ctx, src, damaged, a.events())
+		return store.Repair(ctx, src, damaged, a.Events())
 	}
 	src, closeSource, err := a.openTag(tag)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	return store.Repair(ctx, src, damaged, a.events())
+	return store.Repair(ctx, src, damaged, a.Events())
 }
 
 // openTag opens the repository that a tag of the store tells of.

@@ -13,11 +13,11 @@ func (a *app) versionVerb() verb {
 	return verb{
 		name: "version", short: "print the version of this program", example: "metalrun version",
 		run: func(_ context.Context, args []string) error {
-			if err := wantArgs("version", args); err != nil {
+			if err := edge.WantArgs("version", args); err != nil {
 				return err
 			}
 			v := edge.Version()
-			return a.result(v, v.String())
+			return a.Result(v, v.String())
 		},
 	}
 }
