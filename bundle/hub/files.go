@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/metalpack/metalpack/bundle/model"
 )
 
 // File is one file of a model, as its commit has it. Of a hub's file one of
@@ -32,7 +34,7 @@ func Select(files []File) (wanted, left []File) {
 }
 
 // Wanted reports whether a file is part of a model: what mlx-lm downloads, and
-// the README and licence at the top. Code is among it, for the lint to refuse
+// the README and the licences at the top. Code is among it, for the lint to refuse
 // by name. Hidden files are not.
 func Wanted(p string) bool {
 	for c := range strings.SplitSeq(p, "/") {
@@ -46,18 +48,13 @@ func Wanted(p string) bool {
 	case ".safetensors":
 		return strings.HasPrefix(p, "model") // of two sets of weights the engine reads this one
 	}
-	return p == "tokenizer.model" || isDocument(p)
+	return p == "tokenizer.model" || p == "tiktoken.model" || isDocument(p)
 }
 
 // isDocument reports whether p is a README or a licence at the top.
 func isDocument(p string) bool {
-	stem := strings.ToLower(p)
-	return !strings.Contains(p, "/") && slices.ContainsFunc(
-		[]string{"readme", "license", "licence", "copying", "notice", "use_policy"},
-		func(name string) bool {
-			return stem == name || strings.HasPrefix(stem, name+".") || strings.HasPrefix(stem, name+"-")
-		},
-	)
+	kind := model.KindOf(p)
+	return !strings.Contains(p, "/") && (kind == model.KindLicense || kind == model.KindDoc && strings.HasPrefix(strings.ToLower(p), "readme"))
 }
 
 // find returns the file at p.
