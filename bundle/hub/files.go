@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/model"
 )
 
@@ -55,6 +56,43 @@ func Wanted(p string) bool {
 func isDocument(p string) bool {
 	kind := model.KindOf(p)
 	return !strings.Contains(p, "/") && (kind == model.KindLicense || kind == model.KindDoc && strings.HasPrefix(strings.ToLower(p), "readme"))
+}
+
+// otherWeights are formats of weights that no MLX engine reads, by the patterns
+// of the files that hold them.
+var otherWeights = []struct {
+	format   string
+	patterns []string
+}{
+	{"GGUF", []string{"*.gguf"}},
+	{"PyTorch", []string{"*model*.bin", "*.pt", "*.pth", "*.ckpt"}},
+	{"NumPy", []string{"*.npz"}},
+}
+
+// checkWeights refuses a commit whose weights are all in other formats: it comes
+// without them, so that nobody could say later what it was.
+func checkWeights(about subject, files []File) error {
+	if slices.ContainsFunc(files, func(f File) bool { return path.Ext(f.Path) == ".safetensors" }) {
+		return nil
+	}
+	for _, other := range otherWeights {
+		var found []File
+		for _, f := range files {
+			if slices.ContainsFunc(other.patterns, func(p string) bool {
+				ok, _ := path.Match(p, strings.ToLower(path.Base(f.Path))) // the patterns are sound
+				return ok
+			}) {
+				found = append(found, f)
+			}
+		}
+		if len(found) > 0 {
+			return &Error{Repo: about.repo, Revision: about.revision, Err: &said{
+				"the repository has " + other.format + " weights (" + names(found) + ") and no safetensors", bundle.ErrInvalid,
+				"look for a repository that has the model as MLX safetensors, for instance among those of hf.co/mlx-community",
+			}}
+		}
+	}
+	return nil
 }
 
 // find returns the file at p.
