@@ -5,8 +5,8 @@
 // options, its help and a run function that can be called without cobra. It
 // and internal/runcli are the only packages that print.
 //
-// stdout carries results alone, stderr progress and errors; --json makes both
-// the result and a final error JSON.
+// stdout carries results alone, stderr progress and errors; --json makes the
+// result, or the error with what there is of a result, one JSON document.
 package cli
 
 import (
@@ -42,15 +42,10 @@ func Main(ctx context.Context, env *edge.Env) int {
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	a.Clear()
-	switch {
-	case err == nil:
-	case context.Cause(ctx) != nil:
-		err = context.Canceled
-	case errors.Is(err, edge.ErrUsage) && !edge.Hinted(err):
+	if errors.Is(err, edge.ErrUsage) && !edge.Hinted(err) {
 		err = edge.WithHint(err, "see '%s --help'", cmd.CommandPath())
 	}
-	return env.Fail(err, a.JSON || env.WantsJSON())
+	return a.End(ctx, err)
 }
 
 // root builds the tree of verbs.

@@ -115,6 +115,26 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// TestJSON: under --json stdout is one document, whatever is wrong.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	a := &app{Console: ui.Console{Env: &edge.Env{Program: "metalpack"}}}
+	verbs, _ := leaves(a.root())
+	for _, c := range verbs {
+		t.Run(words(c), func(t *testing.T) {
+			t.Parallel()
+			code, stdout, _ := run(t, append(strings.Fields(words(c)), "--json", "--no-such-flag")...)
+			var f edge.Failure
+			if err := json.Unmarshal([]byte(stdout), &f); err != nil {
+				t.Fatalf("stdout %q: %v", stdout, err)
+			}
+			if code != edge.ExitUsage || f.ExitCode != code || f.Error == "" || len(f.Hints) != 1 || strings.Count(stdout, "\n") != 1 {
+				t.Errorf("exit code %d, %+v", code, f)
+			}
+		})
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -55,12 +55,7 @@ func (a *app) verbs() []verb {
 func Main(ctx context.Context, env *edge.Env) int {
 	env.Program, env.Rows = "metalrun", rows()
 	a := &app{Console: ui.Console{Env: env}}
-	err := a.dispatch(ctx, env.Args)
-	a.Clear()
-	if err != nil && context.Cause(ctx) != nil {
-		err = context.Canceled
-	}
-	return env.Fail(err, a.JSON || env.WantsJSON())
+	return a.End(ctx, a.dispatch(ctx, env.Args))
 }
 
 func (a *app) dispatch(ctx context.Context, args []string) error {

@@ -84,11 +84,7 @@ func TestJSON(t *testing.T) {
 				wrong = []string{v.name, "--json", "--no-such-flag"}
 			}
 			r := command(t, wrong...)
-			var e struct {
-				Error    string   `json:"error"`
-				Hints    []string `json:"hints"`
-				ExitCode int      `json:"exitCode"`
-			}
+			var e edge.Failure
 			if err := json.Unmarshal([]byte(r.stdout), &e); err != nil {
 				t.Fatalf("stdout %q: %v", r.stdout, err)
 			}
