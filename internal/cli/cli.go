@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/metalpack/metalpack/bundle/remote"
 	"github.com/metalpack/metalpack/internal/edge"
@@ -58,11 +59,16 @@ func (a *app) root() *cobra.Command {
 		DisableAutoGenTag: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		Args:              cobra.ArbitraryArgs,
-		RunE:              group,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.Open() },
-
-		SuggestionsMinimumDistance: 2,
 	}
+	version := root.Flags().Bool("version", false, "print the version of this program")
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *version {
+			return a.runVersion()
+		}
+		return group(cmd, args)
+	}
+	root.SetHelpCommand(newHelpCmd())
 	f := root.PersistentFlags()
 	f.BoolVar(&a.JSON, "json", false, ui.UsageJSON)
 	f.StringVar(&a.Progress, "progress", ui.DefaultMode, ui.Usage)
@@ -70,7 +76,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
 	f.StringArrayVar(&a.allowRealms, "allow-realm", nil, "host that may take logins although its address is private and the registry's is not; may be repeated")
 	f.StringVar(&a.cacheDir, "cache", "", "cache directory (default: metalpack in the user cache directory)")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return edge.Usagef("%v", err) })
+	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate(`{{with (or .Long .Short)}}{{.}}
 
 {{end}}{{.UsageString}}
@@ -84,12 +90,43 @@ func group(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
-	err := edge.Usagef("unknown command %q", strings.TrimSpace(words(cmd)+" "+args[0]))
-	cmd.SuggestionsMinimumDistance = 2
-	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-		return edge.WithHint(err, "did you mean '%s %s'? '%s --help' lists all", cmd.CommandPath(), like[0], cmd.CommandPath())
+	var known []string
+	for _, c := range cmd.Commands() {
+		known = append(known, c.Name())
 	}
-	return err
+	return edge.UnknownCommand(cmd.CommandPath(), args[0], known)
+}
+
+// flagError is the usage error of flags that do not parse.
+func flagError(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok || unknown.GetSpecifiedShortnames() != "" {
+		return edge.Usagef("%v", err)
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	return edge.UnknownFlag(cmd.CommandPath(), unknown.GetSpecifiedName(), known)
+}
+
+// newHelpCmd is cobra's help command, but that a word that is no command is an
+// error.
+func newHelpCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "tell how a command is used",
+		Example: "  metalpack help model build",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return edge.Usagef("%v", err)
+			}
+			if len(rest) > 0 && about.HasSubCommands() {
+				return group(about, rest)
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // words is the path of a command without the program's name.

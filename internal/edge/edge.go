@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/typo"
 )
 
 // Exit codes, the same in both programs.
@@ -138,6 +139,27 @@ func (c *classed) Unwrap() []error { return []error{c.error, c.class} }
 // Usagef is a usage error.
 func Usagef(format string, args ...any) error {
 	return Errorf(ErrUsage, format, args...)
+}
+
+// UnknownCommand is the usage error of a word that is none of the known commands
+// of program, which may be a command itself, like metalpack model.
+func UnknownCommand(program, word string, known []string) error {
+	_, parent, _ := strings.Cut(program, " ")
+	err := Usagef("unknown command %q", strings.TrimSpace(parent+" "+word))
+	if like := typo.Nearest(word, known); like != "" {
+		return WithHint(err, "did you mean '%s %s'? '%s --help' lists all", program, like, program)
+	}
+	return WithHint(err, "see '%s --help'", program)
+}
+
+// UnknownFlag is the usage error of a flag, without its dashes, that is none of
+// the known ones of command, like metalrun list.
+func UnknownFlag(command, name string, known []string) error {
+	err := Usagef("unknown flag: --%s", name)
+	if like := typo.Nearest(name, known); like != "" {
+		return WithHint(err, "did you mean --%s? '%s --help' lists all", like, command)
+	}
+	return WithHint(err, "see '%s --help'", command)
 }
 
 // WantArgs checks the number of a verb's arguments by the names of those wanted.

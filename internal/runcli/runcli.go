@@ -62,15 +62,22 @@ func (a *app) dispatch(ctx context.Context, args []string) error {
 	if len(args) == 0 || args[0] == "help" && len(args) == 1 || isHelp(args[0]) {
 		return a.Print(a.help())
 	}
-	if args[0] == "help" {
+	switch {
+	case args[0] == "help":
 		args = []string{args[1], "--help"}
+	case args[0] == "--version", args[0] == "-version":
+		args = append([]string{"version"}, args[1:]...)
+	case strings.HasPrefix(args[0], "-"):
+		return edge.WithHint(edge.Usagef("flag %s: flags follow the command", args[0]), "like 'metalrun list --json'; see 'metalrun --help'")
 	}
+	var known []string
 	for _, v := range a.verbs() {
 		if v.name == args[0] {
 			return a.runOne(ctx, v, args[1:])
 		}
+		known = append(known, v.name)
 	}
-	return edge.Usagef("unknown command %q", args[0])
+	return edge.UnknownCommand("metalrun", args[0], known)
 }
 
 func isHelp(s string) bool { return s == "-h" || s == "-help" || s == "--help" }
@@ -97,7 +104,7 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 			return a.Print(v.help(fs))
 		}
 		if err != nil {
-			return v.usage(edge.Usagef("%s: %v", v.name, err))
+			return v.usage(v.flagError(fs, err))
 		}
 		rest := fs.Args()
 		if len(rest) == 0 {
@@ -115,9 +122,20 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 	return v.usage(v.run(ctx, words))
 }
 
+// flagError is the usage error of flags that do not parse.
+func (v verb) flagError(fs *flag.FlagSet, err error) error {
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !unknown {
+		return edge.Usagef("%s: %v", v.name, err)
+	}
+	var known []string
+	fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+	return edge.UnknownFlag("metalrun "+v.name, name, known)
+}
+
 // usage has an error in how v was called name v's own help.
 func (v verb) usage(err error) error {
-	if !errors.Is(err, edge.ErrUsage) {
+	if !errors.Is(err, edge.ErrUsage) || edge.Hinted(err) {
 		return err
 	}
 	return edge.WithHint(err, "see 'metalrun %s --help'", v.name)

@@ -94,3 +94,30 @@ func TestJSON(t *testing.T) {
 		})
 	}
 }
+
+// TestUnknown: a slip in a command or flag is told with what was perhaps meant.
+func TestUnknown(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		args []string
+		want string // of stderr
+	}{
+		{[]string{"lits"}, "unknown command \"lits\"\nhint: did you mean 'metalrun list'? 'metalrun --help' lists all\n"},
+		{[]string{"nonsense"}, "unknown command \"nonsense\"\nhint: see 'metalrun --help'\n"},
+		{[]string{"help", "nonsense"}, "unknown command \"nonsense\"\nhint: see 'metalrun --help'\n"},
+		{[]string{"help", "instal"}, "unknown command \"instal\"\nhint: did you mean 'metalrun install'? 'metalrun --help' lists all\n"},
+		{[]string{"rm", "--unusd"}, "unknown flag: --unusd\nhint: did you mean --unused? 'metalrun rm --help' lists all\n"},
+		{[]string{"rm", "x", "-zzzzz"}, "unknown flag: --zzzzz\nhint: see 'metalrun rm --help'\n"},
+		{[]string{"pull", "--exclude"}, "pull: flag needs an argument: -exclude\nhint: see 'metalrun pull --help'\n"},
+		{[]string{"--plain-http", "list"}, "flag --plain-http: flags follow the command\nhint: like 'metalrun list --json'; see 'metalrun --help'\n"},
+	} {
+		if got := command(t, tt.args...); got.code != edge.ExitUsage || got.stdout != "" || got.stderr != "metalrun: error: "+tt.want {
+			t.Errorf("%q: %+v", tt.args, got)
+		}
+	}
+	for _, flags := range [][]string{nil, {"--json"}} {
+		if got, want := command(t, append([]string{"--version"}, flags...)...), command(t, append([]string{"version"}, flags...)...); got != want || got.code != 0 {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+}
