@@ -12,6 +12,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,11 +27,8 @@ import (
 type app struct {
 	ui.Console
 
-	plainHTTP bool
-	caFile    string
-	cacheDir  string
-
-	allowRealms []string
+	registry edge.Registry
+	cacheDir string
 }
 
 // Main runs the command line in env and returns the exit code.
@@ -70,11 +68,10 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetHelpCommand(newHelpCmd())
 	f := root.PersistentFlags()
-	f.BoolVar(&a.JSON, "json", false, ui.UsageJSON)
-	f.StringVar(&a.Progress, "progress", ui.DefaultMode, ui.Usage)
-	f.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
-	f.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
-	f.StringArrayVar(&a.allowRealms, "allow-realm", nil, "host that may take logins although its address is private and the registry's is not; may be repeated")
+	both := flag.NewFlagSet("", flag.ContinueOnError) // what metalrun has too
+	a.Flags(both)
+	a.registry.Flags(both)
+	f.AddGoFlagSet(both)
 	f.StringVar(&a.cacheDir, "cache", "", "cache directory (default: metalpack in the user cache directory)")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate(`{{with (or .Long .Short)}}{{.}}
@@ -142,5 +139,5 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 
 // remote returns how registries are spoken to.
 func (a *app) remote() remote.Options {
-	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.Events()}
+	return a.registry.Remote(a.Events())
 }

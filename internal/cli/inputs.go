@@ -87,7 +87,7 @@ func (a *app) fetch(ctx context.Context, r *recipes.Recipe, all []*targetInputs,
 	}
 	f := inputs.Fetcher{
 		Cache: cache, FindLinks: append(r.WheelDirs(), o.findLinks...), Archives: archives,
-		UV: a.findUV, Offline: o.offline, CAFile: a.caFile, Events: a.Events(),
+		UV: a.findUV, Offline: o.offline, CAFile: a.registry.CAFile, Events: a.Events(),
 	}
 	for _, t := range all {
 		if t.paths, err = f.Fetch(ctx, t.wants); err != nil {

@@ -34,7 +34,7 @@ type installed struct {
 
 func (a *app) installVerb() verb {
 	return verb{
-		name: "install", args: "[REFERENCE]",
+		name: "install", remote: true, args: "[REFERENCE]",
 		short:   "install an environment and make it the active version",
 		long:    "Pulls the environment, checks every byte, runs its probes and only then switches to it\nby one atomic rename. A failure at any point leaves the version before it in place.",
 		example: "metalrun install docker.io/metalpack/vllm-metal:0.30.0",

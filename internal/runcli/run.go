@@ -37,7 +37,7 @@ type message struct {
 func (a *app) runVerb() verb {
 	o := runOptions{}
 	return verb{
-		name: "run", args: "MODEL [PROMPT]", short: "chat with a model, or get one answer",
+		name: "run", remote: true, args: "MODEL [PROMPT]", short: "chat with a model, or get one answer",
 		long:    "Pulls the model if the store does not have it. Without a PROMPT every line of stdin is\none turn of a chat. The engine lives as long as the command, unless --endpoint names a\nrunning 'metalrun serve'.",
 		example: "metalrun run ai/smollm2 \"Why is the sky blue?\"",
 		flags: func(fs *flag.FlagSet) {

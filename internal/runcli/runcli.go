@@ -24,10 +24,7 @@ import (
 type app struct {
 	ui.Console
 
-	plainHTTP bool
-	caFile    string
-
-	allowRealms []string
+	registry edge.Registry
 }
 
 // verb is one command.
@@ -37,6 +34,7 @@ type verb struct {
 	short   string
 	long    string
 	example string
+	remote  bool // it speaks to registries, and has the flags for that
 	flags   func(*flag.FlagSet)
 	run     func(ctx context.Context, args []string) error
 }
@@ -86,14 +84,10 @@ func isHelp(s string) bool { return s == "-h" || s == "-help" || s == "--help" }
 func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 	fs := flag.NewFlagSet(v.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.BoolVar(&a.JSON, "json", false, ui.UsageJSON)
-	fs.StringVar(&a.Progress, "progress", ui.DefaultMode, ui.Usage)
-	fs.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
-	fs.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
-	fs.Func("allow-realm", "`host` that may take logins although its address is private and the registry's is not; may be repeated", func(host string) error {
-		a.allowRealms = append(a.allowRealms, host)
-		return nil
-	})
+	a.Flags(fs)
+	if v.remote {
+		a.registry.Flags(fs)
+	}
 	if v.flags != nil {
 		v.flags(fs)
 	}
@@ -163,5 +157,5 @@ func (v verb) help(fs *flag.FlagSet) string {
 
 // remote returns how registries are spoken to.
 func (a *app) remote() remote.Options {
-	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.Events()}
+	return a.registry.Remote(a.Events())
 }

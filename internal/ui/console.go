@@ -6,6 +6,7 @@ package ui
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"strconv"
@@ -29,8 +30,11 @@ type Console struct {
 	told     bool // stdout has its document
 }
 
-// UsageJSON explains --json.
-const UsageJSON = "print one JSON document: the result, or error, hints, exitCode and, in result, what was done all the same"
+// Flags adds the flags that every verb has to those of a command line.
+func (c *Console) Flags(fs *flag.FlagSet) {
+	fs.BoolVar(&c.JSON, "json", false, "print one JSON document: the result, or error, hints, exitCode and, in result, what was done all the same")
+	fs.StringVar(&c.Progress, "progress", DefaultMode, Usage)
+}
 
 // Open decides how progress is shown. Errors: [edge.ErrUsage].
 func (c *Console) Open() error {
