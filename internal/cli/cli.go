@@ -72,7 +72,7 @@ func (a *app) root() *cobra.Command {
 	a.Flags(both)
 	a.registry.Flags(both)
 	f.AddGoFlagSet(both)
-	f.StringVar(&a.cacheDir, "cache", "", "cache directory (default: metalpack in the user cache directory)")
+	f.StringVar(&a.cacheDir, "cache", "", "cache `directory` (default: metalpack in the user cache directory)")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate(`{{with (or .Long .Short)}}{{.}}
 

@@ -142,16 +142,17 @@ func (a *app) help() string {
 	for _, v := range a.verbs() {
 		fmt.Fprintf(&b, "  %-10s %s\n", v.name, v.short)
 	}
-	b.WriteString("\nExample:\n  metalrun run ai/smollm2 \"Why is the sky blue?\"\n\n'metalrun COMMAND --help' tells more.\n\n" + edge.ExitStatus + "\n")
+	b.WriteString("\nExample:\n  metalrun install\n  metalrun run ai/smollm2 \"Why is the sky blue?\"\n\n'metalrun COMMAND --help' tells more.\n\n" + edge.ExitStatus + "\n")
 	return b.String()
 }
 
 func (v verb) help(fs *flag.FlagSet) string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n\nExample:\n  %s\n\nFlags:\n", strings.TrimSpace(v.short+"\n\n"+v.long), strings.TrimSpace("metalrun "+v.name+" [flags] "+v.args), v.example)
-	fs.SetOutput(&b)
+	var flags bytes.Buffer
+	fs.SetOutput(&flags)
 	fs.PrintDefaults()
-	b.WriteString("\n" + edge.ExitStatus + "\n")
+	b.WriteString(strings.ReplaceAll("\n"+flags.String(), "\n  -", "\n  --")[1:] + "\n" + edge.ExitStatus + "\n")
 	return b.String()
 }
 

@@ -43,7 +43,7 @@ func TestHelp(t *testing.T) {
 			if r.code != 0 || r.stderr != "" {
 				t.Errorf("exit code %d, stderr %q", r.code, r.stderr)
 			}
-			for _, want := range []string{v.short, "Usage:\n  metalrun " + v.name, "Example:\n  metalrun " + v.name, "-json", "EXIT STATUS\n"} {
+			for _, want := range []string{v.short, "Usage:\n  metalrun " + v.name, "Example:\n  metalrun " + v.name, "\n  --json\n", "EXIT STATUS\n"} {
 				if !strings.Contains(r.stdout, want) {
 					t.Errorf("no %q in %s", want, r.stdout)
 				}
