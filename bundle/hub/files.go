@@ -7,6 +7,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/model"
 )
 
 // File is one file of a model, as its commit has it. Of a hub's file one of
@@ -32,7 +35,7 @@ func Select(files []File) (wanted, left []File) {
 }
 
 // Wanted reports whether a file is part of a model: what mlx-lm downloads, and
-// the README and licence at the top. Code is among it, for the lint to refuse
+// the README and the licences at the top. Code is among it, for the lint to refuse
 // by name. Hidden files are not.
 func Wanted(p string) bool {
 	for c := range strings.SplitSeq(p, "/") {
@@ -46,18 +49,50 @@ func Wanted(p string) bool {
 	case ".safetensors":
 		return strings.HasPrefix(p, "model") // of two sets of weights the engine reads this one
 	}
-	return p == "tokenizer.model" || isDocument(p)
+	return p == "tokenizer.model" || p == "tiktoken.model" || isDocument(p)
 }
 
 // isDocument reports whether p is a README or a licence at the top.
 func isDocument(p string) bool {
-	stem := strings.ToLower(p)
-	return !strings.Contains(p, "/") && slices.ContainsFunc(
-		[]string{"readme", "license", "licence", "copying", "notice", "use_policy"},
-		func(name string) bool {
-			return stem == name || strings.HasPrefix(stem, name+".") || strings.HasPrefix(stem, name+"-")
-		},
-	)
+	kind := model.KindOf(p)
+	return !strings.Contains(p, "/") && (kind == model.KindLicense || kind == model.KindDoc && strings.HasPrefix(strings.ToLower(p), "readme"))
+}
+
+// otherWeights are formats of weights that no MLX engine reads, by the patterns
+// of the files that hold them.
+var otherWeights = []struct {
+	format   string
+	patterns []string
+}{
+	{"GGUF", []string{"*.gguf"}},
+	{"PyTorch", []string{"*model*.bin", "*.pt", "*.pth", "*.ckpt"}},
+	{"NumPy", []string{"*.npz"}},
+}
+
+// checkWeights refuses a commit whose weights are all in other formats: it comes
+// without them, so that nobody could say later what it was.
+func checkWeights(about subject, files []File) error {
+	if slices.ContainsFunc(files, func(f File) bool { return path.Ext(f.Path) == ".safetensors" }) {
+		return nil
+	}
+	for _, other := range otherWeights {
+		var found []File
+		for _, f := range files {
+			if slices.ContainsFunc(other.patterns, func(p string) bool {
+				ok, _ := path.Match(p, strings.ToLower(path.Base(f.Path))) // the patterns are sound
+				return ok
+			}) {
+				found = append(found, f)
+			}
+		}
+		if len(found) > 0 {
+			return &Error{Repo: about.repo, Revision: about.revision, Err: &said{
+				"the repository has " + other.format + " weights (" + names(found) + ") and no safetensors", bundle.ErrInvalid,
+				"look for a repository that has the model as MLX safetensors, for instance among those of hf.co/mlx-community",
+			}}
+		}
+	}
+	return nil
 }
 
 // find returns the file at p.

@@ -31,13 +31,14 @@ func (r *Repo) Origin() model.Origin { return repoOrigin{r} }
 
 type repoOrigin struct{ *Repo }
 
-// List implements [model.Origin]. Errors are those of [Repo.Files].
+// List implements [model.Origin]. Errors are those of [Repo.Files], and
+// [bundle.ErrInvalid] where all weights are in formats that are left out.
 func (o repoOrigin) List(ctx context.Context) (*model.Listing, error) {
 	files, err := o.Files(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return listing(files, o.name, o.URL(), o.commit, o.s.events), nil
+	return listing(files, o.name, o.URL(), o.commit, o.s.events)
 }
 
 // Open implements [model.Origin]. Errors are those of [Repo.Open] and
@@ -68,9 +69,10 @@ type snapshotOrigin struct {
 	events bundle.EventFunc
 }
 
-// List implements [model.Origin].
+// List implements [model.Origin]. Errors: [bundle.ErrInvalid] where all weights
+// are in formats that are left out.
 func (o snapshotOrigin) List(context.Context) (*model.Listing, error) {
-	return listing(o.files, o.name, o.URL(), o.commit, o.events), nil
+	return listing(o.files, o.name, o.URL(), o.commit, o.events)
 }
 
 // Open implements [model.Origin]. Errors are those of [Snapshot.Open] and
@@ -99,9 +101,13 @@ func from(ctx context.Context, data []byte, offset int64) (io.ReadCloser, error)
 }
 
 // listing is what a commit holds of a model.
-func listing(files []File, repo, source, commit string, events bundle.EventFunc) *model.Listing {
+func listing(files []File, repo, source, commit string, events bundle.EventFunc) (*model.Listing, error) {
+	about := subject{repo, commit, ""}
+	if err := checkWeights(about, files); err != nil {
+		return nil, err
+	}
 	wanted, left := Select(files)
-	name := subject{repo, commit, ""}.String()
+	name := about.String()
 	if len(left) > 0 {
 		events.Emit(bundle.Event{Kind: bundle.EventNote, What: name, Reason: name + ": left out, as no part of an MLX model: " + names(left)})
 	}
@@ -109,7 +115,7 @@ func listing(files []File, repo, source, commit string, events bundle.EventFunc)
 	for _, f := range wanted {
 		l.Files = append(l.Files, model.OriginFile{Path: f.Path, Size: f.Size, SHA256: f.SHA256})
 	}
-	return l
+	return l, nil
 }
 
 // names lists the first files, and how many more there are.

@@ -119,6 +119,52 @@ func TestSnapshotOrigin(t *testing.T) {
 	}
 }
 
+// A commit whose weights are all left out is refused in a sentence that says
+// what they are. What a file is called decides: nothing is read.
+func TestOriginOtherWeights(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		files []string
+		want  string // "" = it is listed
+	}{
+		"gguf":               {[]string{"README.md", "m-Q4_K_M.GGUF", "m-Q8_0.gguf"}, "GGUF weights (m-Q4_K_M.GGUF, m-Q8_0.gguf)"},
+		"pytorch":            {[]string{"config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"}, "PyTorch weights (pytorch_model-00001-of-00002.bin, pytorch_model-00002-of-00002.bin)"},
+		"its checkpoints":    {[]string{"original/consolidated.00.pth"}, "PyTorch weights (original/consolidated.00.pth)"},
+		"both":               {[]string{"a.gguf", "pytorch_model.bin"}, "GGUF weights (a.gguf)"},
+		"older mlx":          {[]string{"config.json", "weights.npz"}, "NumPy weights (weights.npz)"},
+		"beside safetensors": {[]string{"model.safetensors", "pytorch_model.bin", "a.gguf"}, ""},
+		"of another name":    {[]string{"consolidated.safetensors", "a.gguf"}, ""},
+		"no weights":         {[]string{"config.json", "training_args.bin"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			home := filepath.Join(t.TempDir(), "models--org--name")
+			for _, f := range tt.files {
+				put(t, filepath.Join(home, "snapshots", cachedCommit, f), f)
+			}
+			s, err := hub.OpenSnapshot(filepath.Join(home, "snapshots", cachedCommit))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			_, err = s.Origin(nil).List(t.Context())
+			if tt.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			e, ok := errors.AsType[*hub.Error](err)
+			if want := "hf.co/org/name@0123456789ab: the repository has " + tt.want + " and no safetensors"; !ok || !errors.Is(err, bundle.ErrInvalid) || err.Error() != want {
+				t.Fatalf("got %v, want %s", err, want)
+			}
+			if !strings.Contains(e.Hint(), "mlx-community") {
+				t.Errorf("hint %q", e.Hint())
+			}
+		})
+	}
+}
+
 func readFrom(t *testing.T, o model.Origin, path string, offset int64) ([]byte, error) {
 	t.Helper()
 	in, err := o.Open(t.Context(), path, offset)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/ctxio"
+	"github.com/metalpack/metalpack/internal/fileclone"
 )
 
 // ErrNoSnapshot says that a directory does not lie in a hub's cache. It wraps
@@ -232,8 +233,21 @@ func (s *Snapshot) Open(ctx context.Context, p string, offset int64) (io.ReadClo
 	if _, err := f.Seek(offset, io.SeekStart); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return limited{ctxio.Reader(ctx, f), f}, nil
+	own := &fileclone.File{File: f}
+	return cachedFile{ctxio.Reader(ctx, own), own}, nil
 }
+
+// cachedFile is an open file of a cache, read until a context ends.
+type cachedFile struct {
+	io.Reader
+	file *fileclone.File
+}
+
+// Close implements io.Closer.
+func (f cachedFile) Close() error { return f.file.Close() }
+
+// CloneTo implements [bundle.Cloner].
+func (f cachedFile) CloneTo(path string) error { return f.file.CloneTo(path) }
 
 // ReadRange reads n bytes from offset on, fewer where the file ends. They are
 // verified by nothing. Errors as for Open, and [bundle.ErrInvalid] if n is more

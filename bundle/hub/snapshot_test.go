@@ -94,6 +94,41 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
+// TestSnapshotCloned: a target can clone a file of a cache, which then is read
+// from the clone; where there are no clones it is read as it is.
+func TestSnapshotCloned(t *testing.T) {
+	t.Parallel()
+	s, err := hub.OpenSnapshot(cached(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	in, err := s.Origin(nil).Open(t.Context(), "model.safetensors", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, ok := in.(bundle.Cloner)
+	if !ok {
+		t.Fatalf("%T is no cloner", in)
+	}
+	clone := filepath.Join(t.TempDir(), "clone")
+	switch err := c.CloneTo(clone); {
+	case err != nil:
+		t.Logf("no clones here: %v", err)
+	default:
+		if err := os.WriteFile(clone, weights[:1000], 0o600); err != nil { // what is read is the clone
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(in); err != nil || len(got) != 1000 {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		return
+	}
+	if got, err := io.ReadAll(in); err != nil || in.Close() != nil || string(got) != string(weights) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
 // TestSnapshotDamaged: a blob is not what its name says.
 func TestSnapshotDamaged(t *testing.T) {
 	t.Parallel()

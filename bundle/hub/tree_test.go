@@ -155,16 +155,17 @@ func TestWanted(t *testing.T) {
 	var in []hub.File
 	for _, p := range []string{
 		"config.json", "model.safetensors", "model-00001-of-00002.safetensors", "tokenizer.model", "vocab.txt", "a.tiktoken", "b.jsonl", "chat_template.jinja", "code.py",
-		"README.md", "LICENSE", "LICENSE.pdf", "USE_POLICY.md", "sub/c.json",
-		"consolidated.safetensors", "weights.npz", "pytorch_model.bin", ".gitattributes", ".cache/d.json", "sub/README.md", "onnx/model.safetensors", "sub/tokenizer.model", "readmeness.md", "model.gguf",
+		"README.md", "LICENSE", "LICENSE.pdf", "USE_POLICY.md", "sub/c.json", "tiktoken.model", "README_zh.md",
+		"MODEL_LICENSE", "LICENSE-2.0", "LICENSE_MODEL", "Notice", "THIRD_PARTY_NOTICES.txt", "Llama License.md", "COPYING.LESSER",
+		"consolidated.safetensors", "weights.npz", "pytorch_model.bin", ".gitattributes", ".cache/d.json", "sub/README.md", "onnx/model.safetensors", "sub/tokenizer.model", "sub/tiktoken.model", "sub/LICENSE", "about.md", "license.gguf", "model.gguf",
 	} {
 		in = append(in, hub.File{Path: p})
 	}
 	wanted, left := hub.Select(in)
-	if diff := cmp.Diff(in[:14], wanted); diff != "" {
+	if diff := cmp.Diff(in[:23], wanted); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(in[14:], left); diff != "" {
+	if diff := cmp.Diff(in[23:], left); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -141,27 +141,17 @@ func (d *directory) Open(_ context.Context, path string, offset int64) (_ io.Rea
 	if err != nil {
 		return nil, closeAfter(err, f)
 	}
-	return &diskFile{f}, nil
+	return &diskFile{fileclone.File{File: f}}, nil
 }
 
 // diskFile is a file of a directory that was as it was listed when it was opened.
-type diskFile struct{ *os.File }
-
-// CloneTo implements [bundle.Cloner].
-func (f *diskFile) CloneTo(path string) error {
-	c, err := fileclone.Clone(f.File, path)
-	if err != nil {
-		return err
-	}
-	f.File, c = c, f.File
-	return c.Close()
-}
+type diskFile struct{ fileclone.File }
 
 // knownFile is one whose digest, in that state, is known.
 type knownFile struct{ *diskFile }
 
 // KnownFile implements [bundle.KnownFile].
-func (f knownFile) KnownFile() (*os.File, func(int64)) { return f.File, func(int64) {} }
+func (f knownFile) KnownFile() (*os.File, func(int64)) { return f.File.File, func(int64) {} }
 
 // unchanged compares a file with how it was listed, and returns that.
 func (d *directory) unchanged(path string, now fs.FileInfo) (was fs.FileInfo, err error) {

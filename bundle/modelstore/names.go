@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/typo"
 )
 
 // hub is how DMR writes the Hugging Face hub in tags; hf.co is what users type.
@@ -111,32 +112,11 @@ func Near(models []Model, word string) []string {
 	for _, m := range models {
 		for _, tag := range m.Tags {
 			have, want := base(tag), base(word)
-			slip := distance(have, want) <= min(2, len(want)/3)
+			slip := typo.Distance(have, want) <= min(2, len(want)/3)
 			if want != "" && (slip || strings.Contains(have, want)) && !slices.Contains(out, tag) && len(out) < maxNear {
 				out = append(out, tag)
 			}
 		}
 	}
 	return out
-}
-
-// distance is how many letters must be put in, taken out or replaced to make b
-// of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal, row[j+1] = row[j+1], min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

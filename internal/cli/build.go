@@ -47,7 +47,7 @@ func (a *app) newBuildCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runBuild(cmd.Context(), args[0], o) },
 	}
 	o.addFlags(cmd.Flags())
-	cmd.Flags().StringVarP(&o.dest, "output", "o", "", "destination: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
+	cmd.Flags().StringVarP(&o.dest, "output", "o", "", "`destination`: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show the plan; write and fetch nothing")
 	return cmd
 }

@@ -61,7 +61,7 @@ func (a *app) newCachePruneCmd() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runCachePrune(cmd.Context(), o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.olderThan, "older-than", "30d", "age of the last use from which it goes, in days (7d) or as in 12h30m")
+	f.StringVar(&o.olderThan, "older-than", "30d", "`age` of the last use from which it goes, in days (7d) or as in 12h30m")
 	f.BoolVar(&o.all, "all", false, "remove everything, a private uv too")
 	f.BoolVar(&o.verify, "verify", false, "read all inputs that stay again, and remove those that are damaged")
 	f.BoolVar(&o.dryRun, "dry-run", false, "remove nothing, tell what would be")

@@ -5,16 +5,18 @@
 // options, its help and a run function that can be called without cobra. It
 // and internal/runcli are the only packages that print.
 //
-// stdout carries results alone, stderr progress and errors; --json makes both
-// the result and a final error JSON.
+// stdout carries results alone, stderr progress and errors; --json makes the
+// result, or the error with what there is of a result, one JSON document.
 package cli
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/metalpack/metalpack/bundle/remote"
 	"github.com/metalpack/metalpack/internal/edge"
@@ -25,11 +27,8 @@ import (
 type app struct {
 	ui.Console
 
-	plainHTTP bool
-	caFile    string
-	cacheDir  string
-
-	allowRealms []string
+	registry edge.Registry
+	cacheDir string
 }
 
 // Main runs the command line in env and returns the exit code.
@@ -42,15 +41,10 @@ func Main(ctx context.Context, env *edge.Env) int {
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	a.Clear()
-	switch {
-	case err == nil:
-	case context.Cause(ctx) != nil:
-		err = context.Canceled
-	case errors.Is(err, edge.ErrUsage) && !edge.Hinted(err):
+	if errors.Is(err, edge.ErrUsage) && !edge.Hinted(err) {
 		err = edge.WithHint(err, "see '%s --help'", cmd.CommandPath())
 	}
-	return env.Fail(err, a.JSON || env.WantsJSON())
+	return a.End(ctx, err)
 }
 
 // root builds the tree of verbs.
@@ -63,19 +57,23 @@ func (a *app) root() *cobra.Command {
 		DisableAutoGenTag: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		Args:              cobra.ArbitraryArgs,
-		RunE:              group,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.Open() },
-
-		SuggestionsMinimumDistance: 2,
 	}
+	version := root.Flags().Bool("version", false, "print the version of this program")
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *version {
+			return a.runVersion()
+		}
+		return group(cmd, args)
+	}
+	root.SetHelpCommand(newHelpCmd())
 	f := root.PersistentFlags()
-	f.BoolVar(&a.JSON, "json", false, ui.UsageJSON)
-	f.StringVar(&a.Progress, "progress", ui.DefaultMode, ui.Usage)
-	f.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
-	f.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
-	f.StringArrayVar(&a.allowRealms, "allow-realm", nil, "host that may take logins although its address is private and the registry's is not; may be repeated")
-	f.StringVar(&a.cacheDir, "cache", "", "cache directory (default: metalpack in the user cache directory)")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return edge.Usagef("%v", err) })
+	both := flag.NewFlagSet("", flag.ContinueOnError) // what metalrun has too
+	a.Flags(both)
+	a.registry.Flags(both)
+	f.AddGoFlagSet(both)
+	f.StringVar(&a.cacheDir, "cache", "", "cache `directory` (default: metalpack in the user cache directory)")
+	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate(`{{with (or .Long .Short)}}{{.}}
 
 {{end}}{{.UsageString}}
@@ -89,12 +87,43 @@ func group(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
-	err := edge.Usagef("unknown command %q", strings.TrimSpace(words(cmd)+" "+args[0]))
-	cmd.SuggestionsMinimumDistance = 2
-	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-		return edge.WithHint(err, "did you mean '%s %s'? '%s --help' lists all", cmd.CommandPath(), like[0], cmd.CommandPath())
+	var known []string
+	for _, c := range cmd.Commands() {
+		known = append(known, c.Name())
 	}
-	return err
+	return edge.UnknownCommand(cmd.CommandPath(), args[0], known)
+}
+
+// flagError is the usage error of flags that do not parse.
+func flagError(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok || unknown.GetSpecifiedShortnames() != "" {
+		return edge.Usagef("%v", err)
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	return edge.UnknownFlag(cmd.CommandPath(), unknown.GetSpecifiedName(), known)
+}
+
+// newHelpCmd is cobra's help command, but that a word that is no command is an
+// error.
+func newHelpCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "tell how a command is used",
+		Example: "  metalpack help model build",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return edge.Usagef("%v", err)
+			}
+			if len(rest) > 0 && about.HasSubCommands() {
+				return group(about, rest)
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // words is the path of a command without the program's name.
@@ -110,5 +139,5 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 
 // remote returns how registries are spoken to.
 func (a *app) remote() remote.Options {
-	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.Events()}
+	return a.registry.Remote(a.Events())
 }

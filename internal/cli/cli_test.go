@@ -92,6 +92,10 @@ func TestUsage(t *testing.T) {
 		"command below":   {[]string{"model", "bild"}, "unknown command \"model bild\"\nhint: did you mean 'metalpack model build'?"},
 		"nothing like it": {[]string{"zzzzzzzz"}, "unknown command \"zzzzzzzz\"\nhint: see 'metalpack --help'"},
 		"flag":            {[]string{"push", "--nope"}, "unknown flag: --nope\nhint: see 'metalpack push --help'"},
+		"help":            {[]string{"help", "zzz"}, "unknown command \"zzz\"\nhint: see 'metalpack --help'"},
+		"help below":      {[]string{"help", "cache", "inof"}, "unknown command \"cache inof\"\nhint: did you mean 'metalpack cache info'?"},
+		"like a flag":     {[]string{"push", "--plain-htp"}, "unknown flag: --plain-htp\nhint: did you mean --plain-http? 'metalpack push --help' lists all"},
+		"short flag":      {[]string{"push", "-x"}, "unknown shorthand flag: 'x' in -x\nhint: see 'metalpack push --help'"},
 		"missing":         {[]string{"push", "oci:x"}, "push: missing REFERENCE\nhint: see 'metalpack push --help'"},
 		"more":            {[]string{"version", "x"}, "version: unexpected argument \"x\"\nhint: see 'metalpack version --help'"},
 		"progress":        {[]string{"version", "--progress", "x"}, "--progress \"x\": want auto, tty, plain, quiet, json"},
@@ -112,6 +116,42 @@ func TestUsage(t *testing.T) {
 				t.Errorf("exit code %d, stdout %q: %v", code, stdout, err)
 			}
 		})
+	}
+}
+
+// TestJSON: under --json stdout is one document, whatever is wrong.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	a := &app{Console: ui.Console{Env: &edge.Env{Program: "metalpack"}}}
+	verbs, _ := leaves(a.root())
+	for _, c := range verbs {
+		t.Run(words(c), func(t *testing.T) {
+			t.Parallel()
+			code, stdout, _ := run(t, append(strings.Fields(words(c)), "--json", "--no-such-flag")...)
+			var f edge.Failure
+			if err := json.Unmarshal([]byte(stdout), &f); err != nil {
+				t.Fatalf("stdout %q: %v", stdout, err)
+			}
+			if code != edge.ExitUsage || f.ExitCode != code || f.Error == "" || len(f.Hints) != 1 || strings.Count(stdout, "\n") != 1 {
+				t.Errorf("exit code %d, %+v", code, f)
+			}
+		})
+	}
+}
+
+// TestVersion: however one asks for the version, and for help.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for _, same := range [][][]string{
+		{{"version"}, {"--version"}}, {{"version", "--json"}, {"--version", "--json"}},
+		{{"model", "build", "--help"}, {"help", "model", "build"}}, {{"model"}, {"help", "model"}}, {{}, {"help"}, {"--help"}},
+	} {
+		_, want, _ := run(t, same[0]...)
+		for _, args := range same[1:] {
+			if code, got, msg := run(t, args...); code != edge.ExitOK || got != want || msg != "" || got == "" {
+				t.Errorf("%q: exit code %d, %q, %q", args, code, got, msg)
+			}
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func (a *app) newDiffCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&o.format, "format", "text", "text, markdown or json")
-	cmd.Flags().StringArrayVar(&o.platforms, "platform", nil, "compare this platform alone, like darwin/arm64; may be repeated")
+	cmd.Flags().StringArrayVar(&o.platforms, "platform", nil, "compare this `platform` alone, like darwin/arm64; may be repeated")
 	return cmd
 }
 

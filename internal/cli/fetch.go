@@ -49,8 +49,8 @@ func (a *app) newFetchCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runFetch(cmd.Context(), args[0], o) },
 	}
 	o.addFlags(cmd.Flags())
-	cmd.Flags().StringVar(&o.into, "into", "", "directory to make a wheelhouse in")
-	cmd.Flags().StringVar(&o.to, "to", "", "destination of an archive: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
+	cmd.Flags().StringVar(&o.into, "into", "", "`directory` to make a wheelhouse in")
+	cmd.Flags().StringVar(&o.to, "to", "", "`destination` of an archive: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
 	return cmd
 }
 

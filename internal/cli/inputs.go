@@ -32,9 +32,9 @@ type inputOptions struct {
 }
 
 func (o *inputOptions) addFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.platforms, "platform", nil, "target, like darwin/arm64; may be repeated (default: all of the recipe)")
-	f.StringArrayVar(&o.findLinks, "find-links", nil, "directory with wheels and interpreter archives, matched by sha256; may be repeated")
-	f.StringArrayVar(&o.inputsFrom, "inputs-from", nil, "archive of inputs that 'fetch --to' wrote, like docker://REF or oci:DIR:tag; may be repeated")
+	f.StringArrayVar(&o.platforms, "platform", nil, "`target`, like darwin/arm64; may be repeated (default: all of the recipe)")
+	f.StringArrayVar(&o.findLinks, "find-links", nil, "`directory` with wheels and interpreter archives, matched by sha256; may be repeated")
+	f.StringArrayVar(&o.inputsFrom, "inputs-from", nil, "`archive` of inputs that 'fetch --to' wrote, like docker://REF or oci:DIR:tag; may be repeated")
 	f.BoolVar(&o.offline, "offline", false, "use the cache, directories and archives on disk alone")
 }
 
@@ -87,7 +87,7 @@ func (a *app) fetch(ctx context.Context, r *recipes.Recipe, all []*targetInputs,
 	}
 	f := inputs.Fetcher{
 		Cache: cache, FindLinks: append(r.WheelDirs(), o.findLinks...), Archives: archives,
-		UV: a.findUV, Offline: o.offline, CAFile: a.caFile, Events: a.Events(),
+		UV: a.findUV, Offline: o.offline, CAFile: a.registry.CAFile, Events: a.Events(),
 	}
 	for _, t := range all {
 		if t.paths, err = f.Fetch(ctx, t.wants); err != nil {

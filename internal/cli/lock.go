@@ -48,13 +48,13 @@ func (a *app) newLockCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runLock(cmd.Context(), args[0], o) },
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&o.platforms, "platform", nil, "target to lock, like darwin/arm64; may be repeated (default: all)")
-	f.StringArrayVar(&o.update, "update", nil, "package to bring up to date; may be repeated")
+	f.StringArrayVar(&o.platforms, "platform", nil, "`target` to lock, like darwin/arm64; may be repeated (default: all)")
+	f.StringArrayVar(&o.update, "update", nil, "`package` to bring up to date; may be repeated")
 	f.BoolVar(&o.upgrade, "upgrade", false, "bring every package up to date")
 	f.BoolVar(&o.check, "check", false, "write nothing; fail if a lock would change")
-	f.StringVar(&o.from, "from", "", "requirements file with hashes to make the lock of")
+	f.StringVar(&o.from, "from", "", "requirements `file` with hashes to make the lock of")
 	f.StringVar(&o.summary, "summary", "text", "how to print what changed: text or markdown")
-	f.StringArrayVar(&o.findLinks, "find-links", nil, "directory with extra wheels, matched by sha256; may be repeated")
+	f.StringArrayVar(&o.findLinks, "find-links", nil, "`directory` with extra wheels, matched by sha256; may be repeated")
 	return cmd
 }
 

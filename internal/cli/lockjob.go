@@ -39,7 +39,7 @@ func (a *app) newLockJob(r *recipes.Recipe, o lockOptions) (*lockJob, error) {
 		return nil, err
 	}
 	cache, dirs := inputs.NewCache(dir), append(r.WheelDirs(), o.findLinks...)
-	j := &lockJob{app: a, recipe: r, options: o, fetcher: inputs.Fetcher{Cache: cache, FindLinks: dirs, CAFile: a.caFile, Events: a.Events()}}
+	j := &lockJob{app: a, recipe: r, options: o, fetcher: inputs.Fetcher{Cache: cache, FindLinks: dirs, CAFile: a.registry.CAFile, Events: a.Events()}}
 	j.sources = &lock.Sources{Dirs: dirs, Cached: func(ctx context.Context, sum string) (string, error) {
 		if ok, err := cache.Verify(ctx, sum); err != nil || !ok {
 			return "", err

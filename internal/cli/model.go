@@ -69,14 +69,14 @@ func (a *app) newModelCmd() *cobra.Command {
 }
 
 func (o *modelBuildOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVarP(&o.dest, "output", "o", "", "destination: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
+	f.StringVarP(&o.dest, "output", "o", "", "`destination`: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
 	f.StringVar(&o.format, "format", "modelpack", "modelpack, docker, or both over the same blobs, docker's as TAG"+dockerSuffix)
-	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out files that match this pattern; may be repeated")
-	f.StringArrayVar(&o.allow, "allow", nil, "let this lint rule pass; recorded in the artifact; may be repeated")
-	f.StringVar(&o.facts.License, "license", "", "licence, by its SPDX name")
-	f.StringVar(&o.facts.Source, "source", "", "address of the repository the model is from")
-	f.StringVar(&o.facts.Revision, "revision", "", "commit in that repository")
-	f.StringVar(&o.facts.BaseModel, "base-model", "", "model it was made from, like org/name")
+	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out files that match this `pattern`; may be repeated")
+	f.StringArrayVar(&o.allow, "allow", nil, "let this lint `rule` pass; recorded in the artifact; may be repeated")
+	f.StringVar(&o.facts.License, "license", "", "licence, by its SPDX `name`")
+	f.StringVar(&o.facts.Source, "source", "", "`address` of the repository the model is from")
+	f.StringVar(&o.facts.Revision, "revision", "", "`commit` in that repository")
+	f.StringVar(&o.facts.BaseModel, "base-model", "", "`model` it was made from, like org/name")
 }
 
 func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOptions) (err error) {

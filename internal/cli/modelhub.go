@@ -129,6 +129,6 @@ func (a *app) hub() (*hub.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.CAFile, c.Events = a.caFile, a.Events()
+	c.CAFile, c.Events = a.registry.CAFile, a.Events()
 	return c, nil
 }

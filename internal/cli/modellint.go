@@ -42,8 +42,8 @@ func (a *app) newModelLintCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", "text", "text, json or sarif (2.1.0)")
-	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out files that match this pattern; may be repeated")
-	f.StringArrayVar(&o.allow, "allow", nil, "let this lint rule pass; may be repeated")
+	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out files that match this `pattern`; may be repeated")
+	f.StringArrayVar(&o.allow, "allow", nil, "let this lint `rule` pass; may be repeated")
 	return cmd
 }
 

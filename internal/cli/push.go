@@ -79,8 +79,8 @@ func (a *app) newPullCmd() *cobra.Command {
 			return a.runPull(cmd.Context(), args[0], o)
 		},
 	}
-	cmd.Flags().StringVarP(&o.dir, "output", "o", "", "directory to fill; absent, empty, or with files of the same model alone")
-	cmd.Flags().StringArrayVar(&o.include, "include", nil, "pull the files that match this pattern alone; may be repeated")
+	cmd.Flags().StringVarP(&o.dir, "output", "o", "", "`directory` to fill; absent, empty, or with files of the same model alone")
+	cmd.Flags().StringArrayVar(&o.include, "include", nil, "pull the files that match this `pattern` alone; may be repeated")
 	return cmd
 }
 

@@ -66,8 +66,8 @@ func (a *app) newRecipesMatrixCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runRecipesMatrix(cmd.Context(), args, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.changed, "changed", "", "revision to compare with, or - for paths on standard input: leave out recipes that did not change")
-	f.StringToStringVar(&o.runners, "runner", nil, "label of the machine for a platform, like linux/amd64=ubuntu-24.04; may be repeated")
+	f.StringVar(&o.changed, "changed", "", "`revision` to compare with, or - for paths on standard input: leave out recipes that did not change")
+	f.StringToStringVar(&o.runners, "runner", nil, "label of the machine for a platform, like `linux/amd64=ubuntu-24.04`; may be repeated")
 	return cmd
 }
 

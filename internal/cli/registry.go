@@ -38,8 +38,8 @@ func (a *app) newRegistryCmd() *cobra.Command {
 		Args:    exactArgs(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runRegistryServe(cmd.Context(), o) },
 	}
-	serve.Flags().StringVar(&o.addr, "addr", "127.0.0.1:5000", "address to listen on; port 0 picks a free one")
-	serve.Flags().StringVar(&o.dir, "dir", "", "where content is kept (default: registry in the user data directory)")
+	serve.Flags().StringVar(&o.addr, "addr", "127.0.0.1:5000", "`address` to listen on; port 0 picks a free one")
+	serve.Flags().StringVar(&o.dir, "dir", "", "`directory` where content is kept (default: registry in the user data directory)")
 	parent.AddCommand(serve)
 	return parent
 }

@@ -15,9 +15,11 @@ func (a *app) newVersionCmd() *cobra.Command {
 		Short:   "print the version of this program",
 		Example: "  metalpack version",
 		Args:    exactArgs(),
-		RunE: func(*cobra.Command, []string) error {
-			v := edge.Version()
-			return a.Result(v, v.String())
-		},
+		RunE:    func(*cobra.Command, []string) error { return a.runVersion() },
 	}
+}
+
+func (a *app) runVersion() error {
+	v := edge.Version()
+	return a.Result(v, v.String())
 }

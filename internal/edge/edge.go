@@ -6,13 +6,12 @@
 // from error to hints, and the last lines a failed command prints.
 //
 // A command returns an error; [Env.Fail] prints "program: error: …" and the
-// hints on stderr, or one JSON object on stdout under --json, and returns the
-// exit code. Each program adds rows for the sentinels that only it knows.
+// hints on stderr, and returns what --json prints of it and the exit code. Each
+// program adds rows for the sentinels that only it knows.
 package edge
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/typo"
 )
 
 // Exit codes, the same in both programs.
@@ -141,6 +141,27 @@ func Usagef(format string, args ...any) error {
 	return Errorf(ErrUsage, format, args...)
 }
 
+// UnknownCommand is the usage error of a word that is none of the known commands
+// of program, which may be a command itself, like metalpack model.
+func UnknownCommand(program, word string, known []string) error {
+	_, parent, _ := strings.Cut(program, " ")
+	err := Usagef("unknown command %q", strings.TrimSpace(parent+" "+word))
+	if like := typo.Nearest(word, known); like != "" {
+		return WithHint(err, "did you mean '%s %s'? '%s --help' lists all", program, like, program)
+	}
+	return WithHint(err, "see '%s --help'", program)
+}
+
+// UnknownFlag is the usage error of a flag, without its dashes, that is none of
+// the known ones of command, like metalrun list.
+func UnknownFlag(command, name string, known []string) error {
+	err := Usagef("unknown flag: --%s", name)
+	if like := typo.Nearest(name, known); like != "" {
+		return WithHint(err, "did you mean --%s? '%s --help' lists all", like, command)
+	}
+	return WithHint(err, "see '%s --help'", command)
+}
+
 // WantArgs checks the number of a verb's arguments by the names of those wanted.
 func WantArgs(verb string, args []string, names ...string) error {
 	if len(args) < len(names) {
@@ -161,32 +182,27 @@ func (e *Env) WantsJSON() bool {
 	return slices.Contains(args, "--json") || slices.Contains(args, "-json")
 }
 
-// Fail reports err and returns the exit code. A nil error is 0 and prints
-// nothing.
-func (e *Env) Fail(err error, asJSON bool) int {
-	if err == nil {
-		return ExitOK
-	}
+// Failure is what --json prints of a run that failed.
+type Failure struct {
+	Error    string   `json:"error"`
+	Hints    []string `json:"hints,omitempty"`
+	ExitCode int      `json:"exitCode"`
+	Result   any      `json:"result,omitempty"` // of what succeeded all the same, as it is without a failure; nil = nothing
+}
+
+// Fail reports err, which is not nil, on stderr.
+func (e *Env) Fail(err error) Failure {
 	code, hints := e.Classify(err)
 	text := withoutTails(err.Error())
 	if code == ExitInterrupted {
 		text = "interrupted"
-	}
-	if asJSON {
-		enc := json.NewEncoder(e.Stdout)
-		enc.SetEscapeHTML(false)
-		_ = enc.Encode(struct { // a closed stdout leaves nothing to tell
-			Error    string   `json:"error"`
-			Hints    []string `json:"hints,omitempty"`
-			ExitCode int      `json:"exitCode"`
-		}{text, hints, code})
 	}
 	// A stderr that is gone leaves nobody to tell.
 	_, _ = fmt.Fprintf(e.Stderr, "%s: error: %s\n", e.Program, Clean(text))
 	for _, h := range hints {
 		_, _ = fmt.Fprintf(e.Stderr, "hint: %s\n", Clean(h))
 	}
-	return code
+	return Failure{Error: text, Hints: hints, ExitCode: code}
 }
 
 // withoutTails drops from the end of each line the words of sentinels that add

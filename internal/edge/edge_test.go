@@ -26,7 +26,6 @@ func TestFail(t *testing.T) {
 		code int
 		want []string
 	}{
-		{"none", nil, edge.ExitOK, nil},
 		{"plain", errors.New("disk is full"), edge.ExitError, []string{"metalpack: error: disk is full\n"}},
 		{"usage", edge.Usagef("build: missing RECIPE"), edge.ExitUsage, []string{"error: build: missing RECIPE\n", "hint: see 'metalpack --help'"}},
 		{"tails", fmt.Errorf("tag %q: two\nlines: %w", "x", bundle.ErrInvalid), edge.ExitError, []string{"error: tag \"x\": two\nlines\n"}},
@@ -43,13 +42,10 @@ func TestFail(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var out, msg bytes.Buffer
-			env := &edge.Env{Program: "metalpack", Stdout: &out, Stderr: &msg, Rows: []edge.Row{{Is: own, Code: 3, Hint: "do this"}}}
-			if got := env.Fail(tt.err, false); got != tt.code {
-				t.Errorf("exit code %d, want %d", got, tt.code)
-			}
-			if out.Len() > 0 {
-				t.Errorf("stdout has %q", out.String())
+			var msg bytes.Buffer
+			env := &edge.Env{Program: "metalpack", Stderr: &msg, Rows: []edge.Row{{Is: own, Code: 3, Hint: "do this"}}}
+			if got := env.Fail(tt.err); got.ExitCode != tt.code {
+				t.Errorf("exit code %d, want %d", got.ExitCode, tt.code)
 			}
 			for _, w := range tt.want {
 				if !strings.Contains(msg.String(), w) {
@@ -57,16 +53,5 @@ func TestFail(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestFailJSON(t *testing.T) {
-	t.Parallel()
-	var out, msg bytes.Buffer
-	env := &edge.Env{Program: "metalrun", Stdout: &out, Stderr: &msg}
-	env.Fail(edge.WithHint(bundle.ErrNotFound, "look elsewhere"), true)
-	want := `{"error":"not found","hints":["look elsewhere"],"exitCode":4}` + "\n"
-	if out.String() != want {
-		t.Errorf("got %s, want %s", out.String(), want)
 	}
 }

@@ -12,3 +12,17 @@ import "os"
 // that the file system has no clones or is another one; then nothing is left at
 // path.
 func Clone(src *os.File, path string) (*os.File, error) { return clone(src, path) }
+
+// File is an open file that can become its own clone, a bundle.Cloner.
+type File struct{ *os.File }
+
+// CloneTo makes path, which is not there, a clone, and goes on with that in the
+// place of the file. After an error all is as before, as after that of [Clone].
+func (f *File) CloneTo(path string) error {
+	c, err := Clone(f.File, path)
+	if err != nil {
+		return err
+	}
+	f.File, c = c, f.File
+	return c.Close()
+}

@@ -69,7 +69,7 @@ func (a *app) dfVerb() verb {
 			if err != nil {
 				return err
 			}
-			return a.Result(u, u.text())
+			return a.Result(u, u.text(a.Table))
 		},
 	}
 }
@@ -117,12 +117,12 @@ func (a *app) usage() (usage, error) {
 	return u, err
 }
 
-func (u *usage) text() string {
+func (u *usage) text(table tableFunc) string {
 	return fmt.Sprintf("models in %s, %s free\n%s\nenvironments in %s, %s free\n%s",
-		u.Store, ui.Bytes(u.StoreFree), u.modelTable(), u.Home, ui.Bytes(u.HomeFree), u.environmentTable())
+		u.Store, ui.Bytes(u.StoreFree), u.modelTable(table), u.Home, ui.Bytes(u.HomeFree), u.environmentTable(table))
 }
 
-func (u *usage) modelTable() string {
+func (u *usage) modelTable(table tableFunc) string {
 	rows := [][]string{{"NAME", "FILES", "SIZE", "OWN", ""}}
 	for _, m := range u.Models {
 		remark := m.Problem
@@ -141,10 +141,10 @@ func (u *usage) modelTable() string {
 	sum("unreferenced", u.Unreferenced, "no model uses them; a pull takes from here what it needs, 'metalrun rm --unused' removes them")
 	sum("partial", u.Partial, "downloads that did not end; the same pull goes on there, 'metalrun rm --unused' removes them")
 	sum("other", u.Other, "small files of directories that engines load")
-	return ui.Columns("lrrrl", rows)
+	return table("lrrrl", rows)
 }
 
-func (u *usage) environmentTable() string {
+func (u *usage) environmentTable(table tableFunc) string {
 	rows := [][]string{{"NAME", "VERSION", "SIZE", ""}}
 	for _, e := range u.Environments {
 		for _, v := range e.Versions {
@@ -164,5 +164,5 @@ func (u *usage) environmentTable() string {
 	if len(rows) == 1 {
 		return "  none\n"
 	}
-	return ui.Columns("llrl", rows)
+	return table("llrl", rows)
 }

@@ -34,10 +34,15 @@ type installed struct {
 
 func (a *app) installVerb() verb {
 	return verb{
-		name: "install", args: "[REFERENCE]",
-		short:   "install an environment and make it the active version",
-		long:    "Pulls the environment, checks every byte, runs its probes and only then switches to it\nby one atomic rename. A failure at any point leaves the version before it in place.",
-		example: "metalrun install docker.io/metalpack/vllm-metal:0.30.0",
+		name: "install", remote: true, args: "[REFERENCE]",
+		short: "install an environment and make it the active version",
+		long: "Pulls the environment, checks every byte, runs its probes and only then switches to it\n" +
+			"by one atomic rename. A failure at any point leaves the version before it in place, and\n" +
+			"what came for the next install to go on with. Environments lie in METALRUN_HOME, else\n" +
+			"where Docker Model Runner has its own, ~/.docker/model-runner.\n\n" +
+			"Without a REFERENCE it is " + defaultEnvironment() + "; one in a layout or archive is\n" +
+			"written oci:DIR:tag or oci-archive:FILE.",
+		example: "metalrun install docker.io/metalpack/vllm-metal:0.30.0\n  metalrun install oci:out:0.32.2",
 		run:     a.runInstall,
 	}
 }
@@ -81,7 +86,7 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 
 // envFlag adds --env to a verb that works on one installed environment.
 func envFlag(fs *flag.FlagSet, name *string) {
-	fs.StringVar(name, "env", "", "environment, when several are installed")
+	fs.StringVar(name, "env", "", "`environment`, when several are installed")
 }
 
 // home opens the install home, and the environment that name means: the only

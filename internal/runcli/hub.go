@@ -101,7 +101,7 @@ func (a *app) openHub(ctx context.Context, ref hub.Reference) (*hub.Repo, error)
 	if err != nil {
 		return nil, err
 	}
-	client.CAFile, client.Events = a.caFile, a.Events()
+	client.CAFile, client.Events = a.registry.CAFile, a.Events()
 	return client.Open(ctx, ref)
 }
 

@@ -39,7 +39,7 @@ func (a *app) inspectVerb() verb {
 			if err != nil {
 				return err
 			}
-			return a.Result(out, out.text())
+			return a.Result(out, out.text(a.Table))
 		},
 	}
 }
@@ -78,14 +78,16 @@ func (a *app) inspect(word string) (inspected, error) {
 	return out, err
 }
 
+// tableFunc is [ui.Console.Table].
+type tableFunc func(align string, rows [][]string) string
+
 // text leaves out what the model does not say.
-func (o *inspected) text() string {
+func (o *inspected) text(table tableFunc) string {
 	m := o.Model
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", o.Name)
+	var rows [][]string
 	row := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(&b, "  %-16s %s\n", name, strings.ReplaceAll(value, "\n", " "))
+			rows = append(rows, []string{name, strings.ReplaceAll(value, "\n", " ")})
 		}
 	}
 	row("also called", strings.Join(o.Tags[min(1, len(o.Tags)):], ", "))
@@ -114,8 +116,7 @@ func (o *inspected) text() string {
 		served = "nothing: " + o.unserved
 	}
 	row("served by", served)
-	b.WriteString("\n" + o.files())
-	return b.String()
+	return o.Name + "\n" + table("ll", rows) + "\n" + o.files(table)
 }
 
 // disk sums up the states of the files.
@@ -137,7 +138,7 @@ func (o *inspected) disk() string {
 	return text
 }
 
-func (o *inspected) files() string {
+func (o *inspected) files(table tableFunc) string {
 	rows := make([][]string, 0, 1+len(o.Model.Files)+len(o.Model.Archives))
 	rows = append(rows, []string{"FILE", "KIND", "SIZE", "STATE", "DIGEST"})
 	for _, f := range o.Model.Files {
@@ -146,5 +147,5 @@ func (o *inspected) files() string {
 	for _, l := range o.Model.Archives {
 		rows = append(rows, []string{"(archive)", string(l.Kind), ui.Bytes(l.Descriptor.Size), "", l.Descriptor.Digest.String()})
 	}
-	return ui.Columns("llrll", rows)
+	return table("llrld", rows)
 }

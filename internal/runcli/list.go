@@ -70,7 +70,7 @@ func (a *app) runList() error {
 	if why != "" {
 		a.Note("nothing here can serve: %s", why)
 	}
-	return a.Result(all, listText(all)+fmt.Sprintf("%s, %s on disk\n", ui.Plural(len(all), "model"), ui.Bytes(usage.Used.Bytes)))
+	return a.Result(all, a.listText(all)+fmt.Sprintf("%s, %s on disk\n", ui.Plural(len(all), "model"), ui.Bytes(usage.Used.Bytes)))
 }
 
 // missing says that files of a model are not there, and what to do.
@@ -96,8 +96,8 @@ func (m *listedModel) by() string {
 	return strings.Join(m.ServedBy, ", ")
 }
 
-func listText(all []*listedModel) string {
-	rows := [][]string{{"NAME", "ID", "FORMAT", "PARAMETERS", "QUANTIZATION", "CONTEXT", "SIZE", "SERVED BY"}}
+func (a *app) listText(all []*listedModel) string {
+	rows := [][]string{{"NAME", "ID", "FORMAT", "PARAMS", "QUANT", "CONTEXT", "SIZE", "SERVED BY"}}
 	for _, m := range all {
 		tokens := ""
 		if m.Context > 0 {
@@ -108,7 +108,7 @@ func listText(all []*listedModel) string {
 			rows = append(rows, []string{tag, "", "", "", "", "", "", "another name of " + m.Name})
 		}
 	}
-	return ui.Columns("lllrlrrl", rows)
+	return a.Table("lllrlrrl", rows)
 }
 
 // engines names what is installed that a model can be served by: an environment

@@ -39,6 +39,7 @@ func (a *app) versionsVerb() verb {
 	var env string
 	return verb{
 		name: "versions", short: "list the installed versions of an environment", example: "metalrun versions",
+		long:  "A star marks the active one. Installing the reference of another switches to it;\nits files are not fetched again.",
 		flags: func(fs *flag.FlagSet) { envFlag(fs, &env) },
 		run: func(_ context.Context, args []string) error {
 			if err := edge.WantArgs("versions", args); err != nil {
@@ -77,6 +78,7 @@ type statusRow struct {
 func (a *app) statusVerb() verb {
 	return verb{
 		name: "status", short: "say what is installed and active", example: "metalrun status",
+		long: "Of each environment the active version, where it came from, what was active before it,\nand what its probes found when it was installed.",
 		run: func(_ context.Context, args []string) error {
 			if err := edge.WantArgs("status", args); err != nil {
 				return err
@@ -128,6 +130,7 @@ func (a *app) uninstallVerb() verb {
 	var env string
 	return verb{
 		name: "uninstall", short: "remove an environment with all its versions", example: "metalrun uninstall --env mlx-lm",
+		long:  "Models stay: 'metalrun rm' removes those.",
 		flags: func(fs *flag.FlagSet) { envFlag(fs, &env) },
 		run: func(ctx context.Context, args []string) error {
 			if err := edge.WantArgs("uninstall", args); err != nil {

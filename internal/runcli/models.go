@@ -143,7 +143,7 @@ func (a *app) stateDir(name string) (string, error) {
 func (a *app) pullVerb() verb {
 	var exclude multiFlag
 	return verb{
-		name: "pull", args: "REFERENCE", short: "pull a model into Docker's shared model store",
+		name: "pull", remote: true, args: "REFERENCE", short: "pull a model into Docker's shared model store",
 		long: "The store is MODELS_PATH, else ~/.docker/models, which Docker Desktop uses too: the model\n" +
 			"appears in 'docker model list'. A pull that was cut goes on where it stopped.\n\n" +
 			"A Docker Model Runner that answers, at MODEL_RUNNER_HOST (an address on https needs a\n" +

@@ -45,7 +45,7 @@ func (o rmOptions) validate(args []string) error {
 func (a *app) rmVerb() verb {
 	var o rmOptions
 	return verb{
-		name: "rm", args: "MODEL…", short: "remove models from the store",
+		name: "rm", args: "MODEL… | --unused [--dry-run]", short: "remove models from the store",
 		long: "Removes a name, and the model with its last one. Files that other models use stay; a\n" +
 			"download of the model that did not end goes too. MODEL may be an id if the model has no\n" +
 			"other names than one. 'docker model' no longer lists what is removed either.\n\n" +

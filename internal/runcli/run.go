@@ -37,14 +37,18 @@ type message struct {
 func (a *app) runVerb() verb {
 	o := runOptions{}
 	return verb{
-		name: "run", args: "MODEL [PROMPT]", short: "chat with a model, or get one answer",
-		long:    "Pulls the model if the store does not have it. Without a PROMPT every line of stdin is\none turn of a chat. The engine lives as long as the command, unless --endpoint names a\nrunning 'metalrun serve'.",
-		example: "metalrun run ai/smollm2 \"Why is the sky blue?\"",
+		name: "run", remote: true, args: "MODEL [PROMPT]", short: "chat with a model, or get one answer",
+		long: "MODEL is a name of 'metalrun list', or a reference as 'metalrun pull' takes it: what the\n" +
+			"store does not have is pulled. Without a PROMPT every line of stdin is one turn of a chat,\n" +
+			"up to an empty one; with --json every answer is one line then. The engine is that of an\n" +
+			"installed environment and lives as long as the command, unless --endpoint names a running\n" +
+			"'metalrun serve'.",
+		example: "metalrun run ai/smollm2 \"Why is the sky blue?\"\n  metalrun run hf.co/mlx-community/SmolLM2-135M-Instruct-4bit",
 		flags: func(fs *flag.FlagSet) {
 			envFlag(fs, &o.env)
-			fs.StringVar(&o.engine, "engine", "", "launch profile, when the environment has several")
-			fs.StringVar(&o.endpoint, "endpoint", "", "use the server at this address, like http://"+defaultAddr)
-			fs.IntVar(&o.maxTokens, "max-tokens", 0, "end the answer after so many tokens (0: as the engine does)")
+			fs.StringVar(&o.engine, "engine", "", "launch `profile`, when the environment has several")
+			fs.StringVar(&o.endpoint, "endpoint", "", "use the server at this `address`, like http://"+defaultAddr)
+			fs.IntVar(&o.maxTokens, "max-tokens", 0, "end the answer after so many `tokens` (0: as the engine does)")
 		},
 		run: func(ctx context.Context, args []string) error { return a.runRun(ctx, args, o) },
 	}

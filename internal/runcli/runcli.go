@@ -24,10 +24,7 @@ import (
 type app struct {
 	ui.Console
 
-	plainHTTP bool
-	caFile    string
-
-	allowRealms []string
+	registry edge.Registry
 }
 
 // verb is one command.
@@ -37,6 +34,7 @@ type verb struct {
 	short   string
 	long    string
 	example string
+	remote  bool // it speaks to registries, and has the flags for that
 	flags   func(*flag.FlagSet)
 	run     func(ctx context.Context, args []string) error
 }
@@ -55,27 +53,29 @@ func (a *app) verbs() []verb {
 func Main(ctx context.Context, env *edge.Env) int {
 	env.Program, env.Rows = "metalrun", rows()
 	a := &app{Console: ui.Console{Env: env}}
-	err := a.dispatch(ctx, env.Args)
-	a.Clear()
-	if err != nil && context.Cause(ctx) != nil {
-		err = context.Canceled
-	}
-	return env.Fail(err, a.JSON || env.WantsJSON())
+	return a.End(ctx, a.dispatch(ctx, env.Args))
 }
 
 func (a *app) dispatch(ctx context.Context, args []string) error {
 	if len(args) == 0 || args[0] == "help" && len(args) == 1 || isHelp(args[0]) {
 		return a.Print(a.help())
 	}
-	if args[0] == "help" {
+	switch {
+	case args[0] == "help":
 		args = []string{args[1], "--help"}
+	case args[0] == "--version", args[0] == "-version":
+		args = append([]string{"version"}, args[1:]...)
+	case strings.HasPrefix(args[0], "-"):
+		return edge.WithHint(edge.Usagef("flag %s: flags follow the command", args[0]), "like 'metalrun list --json'; see 'metalrun --help'")
 	}
+	var known []string
 	for _, v := range a.verbs() {
 		if v.name == args[0] {
 			return a.runOne(ctx, v, args[1:])
 		}
+		known = append(known, v.name)
 	}
-	return edge.Usagef("unknown command %q", args[0])
+	return edge.UnknownCommand("metalrun", args[0], known)
 }
 
 func isHelp(s string) bool { return s == "-h" || s == "-help" || s == "--help" }
@@ -84,14 +84,10 @@ func isHelp(s string) bool { return s == "-h" || s == "-help" || s == "--help" }
 func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 	fs := flag.NewFlagSet(v.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.BoolVar(&a.JSON, "json", false, ui.UsageJSON)
-	fs.StringVar(&a.Progress, "progress", ui.DefaultMode, ui.Usage)
-	fs.BoolVar(&a.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
-	fs.StringVar(&a.caFile, "ca-file", "", "certificates to trust besides the system's, PEM")
-	fs.Func("allow-realm", "`host` that may take logins although its address is private and the registry's is not; may be repeated", func(host string) error {
-		a.allowRealms = append(a.allowRealms, host)
-		return nil
-	})
+	a.Flags(fs)
+	if v.remote {
+		a.registry.Flags(fs)
+	}
 	if v.flags != nil {
 		v.flags(fs)
 	}
@@ -102,7 +98,7 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 			return a.Print(v.help(fs))
 		}
 		if err != nil {
-			return v.usage(edge.Usagef("%s: %v", v.name, err))
+			return v.usage(v.flagError(fs, err))
 		}
 		rest := fs.Args()
 		if len(rest) == 0 {
@@ -120,9 +116,20 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 	return v.usage(v.run(ctx, words))
 }
 
+// flagError is the usage error of flags that do not parse.
+func (v verb) flagError(fs *flag.FlagSet, err error) error {
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !unknown {
+		return edge.Usagef("%s: %v", v.name, err)
+	}
+	var known []string
+	fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+	return edge.UnknownFlag("metalrun "+v.name, name, known)
+}
+
 // usage has an error in how v was called name v's own help.
 func (v verb) usage(err error) error {
-	if !errors.Is(err, edge.ErrUsage) {
+	if !errors.Is(err, edge.ErrUsage) || edge.Hinted(err) {
 		return err
 	}
 	return edge.WithHint(err, "see 'metalrun %s --help'", v.name)
@@ -135,20 +142,21 @@ func (a *app) help() string {
 	for _, v := range a.verbs() {
 		fmt.Fprintf(&b, "  %-10s %s\n", v.name, v.short)
 	}
-	b.WriteString("\nExample:\n  metalrun run ai/smollm2 \"Why is the sky blue?\"\n\n'metalrun COMMAND --help' tells more.\n\n" + edge.ExitStatus + "\n")
+	b.WriteString("\nExample:\n  metalrun install\n  metalrun run ai/smollm2 \"Why is the sky blue?\"\n\n'metalrun COMMAND --help' tells more.\n\n" + edge.ExitStatus + "\n")
 	return b.String()
 }
 
 func (v verb) help(fs *flag.FlagSet) string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n\nExample:\n  %s\n\nFlags:\n", strings.TrimSpace(v.short+"\n\n"+v.long), strings.TrimSpace("metalrun "+v.name+" [flags] "+v.args), v.example)
-	fs.SetOutput(&b)
+	var flags bytes.Buffer
+	fs.SetOutput(&flags)
 	fs.PrintDefaults()
-	b.WriteString("\n" + edge.ExitStatus + "\n")
+	b.WriteString(strings.ReplaceAll("\n"+flags.String(), "\n  -", "\n  --")[1:] + "\n" + edge.ExitStatus + "\n")
 	return b.String()
 }
 
 // remote returns how registries are spoken to.
 func (a *app) remote() remote.Options {
-	return remote.Options{PlainHTTP: a.plainHTTP, CAFile: a.caFile, AllowRealms: a.allowRealms, Events: a.Events()}
+	return a.registry.Remote(a.Events())
 }

@@ -43,7 +43,7 @@ func TestHelp(t *testing.T) {
 			if r.code != 0 || r.stderr != "" {
 				t.Errorf("exit code %d, stderr %q", r.code, r.stderr)
 			}
-			for _, want := range []string{v.short, "Usage:\n  metalrun " + v.name, "Example:\n  metalrun " + v.name, "-json", "EXIT STATUS\n"} {
+			for _, want := range []string{v.short, "Usage:\n  metalrun " + v.name, "Example:\n  metalrun " + v.name, "\n  --json\n", "EXIT STATUS\n"} {
 				if !strings.Contains(r.stdout, want) {
 					t.Errorf("no %q in %s", want, r.stdout)
 				}
@@ -84,11 +84,7 @@ func TestJSON(t *testing.T) {
 				wrong = []string{v.name, "--json", "--no-such-flag"}
 			}
 			r := command(t, wrong...)
-			var e struct {
-				Error    string   `json:"error"`
-				Hints    []string `json:"hints"`
-				ExitCode int      `json:"exitCode"`
-			}
+			var e edge.Failure
 			if err := json.Unmarshal([]byte(r.stdout), &e); err != nil {
 				t.Fatalf("stdout %q: %v", r.stdout, err)
 			}
@@ -96,5 +92,32 @@ func TestJSON(t *testing.T) {
 				t.Errorf("exit code %d, %+v", r.code, e)
 			}
 		})
+	}
+}
+
+// TestUnknown: a slip in a command or flag is told with what was perhaps meant.
+func TestUnknown(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		args []string
+		want string // of stderr
+	}{
+		{[]string{"lits"}, "unknown command \"lits\"\nhint: did you mean 'metalrun list'? 'metalrun --help' lists all\n"},
+		{[]string{"nonsense"}, "unknown command \"nonsense\"\nhint: see 'metalrun --help'\n"},
+		{[]string{"help", "nonsense"}, "unknown command \"nonsense\"\nhint: see 'metalrun --help'\n"},
+		{[]string{"help", "instal"}, "unknown command \"instal\"\nhint: did you mean 'metalrun install'? 'metalrun --help' lists all\n"},
+		{[]string{"rm", "--unusd"}, "unknown flag: --unusd\nhint: did you mean --unused? 'metalrun rm --help' lists all\n"},
+		{[]string{"rm", "x", "-zzzzz"}, "unknown flag: --zzzzz\nhint: see 'metalrun rm --help'\n"},
+		{[]string{"pull", "--exclude"}, "pull: flag needs an argument: -exclude\nhint: see 'metalrun pull --help'\n"},
+		{[]string{"--plain-http", "list"}, "flag --plain-http: flags follow the command\nhint: like 'metalrun list --json'; see 'metalrun --help'\n"},
+	} {
+		if got := command(t, tt.args...); got.code != edge.ExitUsage || got.stdout != "" || got.stderr != "metalrun: error: "+tt.want {
+			t.Errorf("%q: %+v", tt.args, got)
+		}
+	}
+	for _, flags := range [][]string{nil, {"--json"}} {
+		if got, want := command(t, append([]string{"--version"}, flags...)...), command(t, append([]string{"version"}, flags...)...); got != want || got.code != 0 {
+			t.Errorf("%+v, want %+v", got, want)
+		}
 	}
 }

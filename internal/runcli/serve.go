@@ -51,13 +51,15 @@ func (a *app) serveVerb() verb {
 	o := serveOptions{}
 	return verb{
 		name: "serve", short: "serve every model of the store by the OpenAI API",
-		long:    "One endpoint for all models. The first request for a model starts the engine with it.\nThe address is printed on stdout once it answers; Ctrl-C stops everything.",
+		long: "One endpoint for all models of 'metalrun list', below /v1. The first request for a model\n" +
+			"starts the engine with it. The address is printed on stdout once it answers; Ctrl-C stops\n" +
+			"everything.",
 		example: "metalrun serve --addr 127.0.0.1:12436",
 		flags: func(fs *flag.FlagSet) {
-			fs.StringVar(&o.addr, "addr", "", "loopback address to listen on (default $METALRUN_HOST, else "+defaultAddr+"); port 0 picks a free one")
+			fs.StringVar(&o.addr, "addr", "", "loopback `address` to listen on (default $METALRUN_HOST, else "+defaultAddr+"); port 0 picks a free one")
 			envFlag(fs, &o.env)
-			fs.StringVar(&o.engine, "engine", "", "launch profile, when the environment has several")
-			fs.Var(&o.allowHosts, "allow-host", "name besides loopback that clients may call this host; may be repeated")
+			fs.StringVar(&o.engine, "engine", "", "launch `profile`, when the environment has several")
+			fs.Var(&o.allowHosts, "allow-host", "`name` besides loopback that clients may call this host; may be repeated")
 		},
 		run: func(ctx context.Context, args []string) error {
 			if err := edge.WantArgs("serve", args); err != nil {

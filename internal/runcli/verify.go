@@ -48,7 +48,7 @@ func (o verifyOptions) again() string {
 func (a *app) verifyVerb() verb {
 	var o verifyOptions
 	return verb{
-		name: "verify", args: "[MODEL…]", short: "check the active version of an environment, or models, and mend them",
+		name: "verify", remote: true, args: "[MODEL…]", short: "check the active version of an environment, or models, and mend them",
 		long: "Of an environment: name, type, size and mode of every file, with --deep the sha256 too,\n" +
 			"then the probes that it brings. Of models of the store: the sha256 of every file, again\n" +
 			"with --deep if it was hashed before and has not changed since.\n\n" +

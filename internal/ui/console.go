@@ -4,7 +4,9 @@
 package ui
 
 import (
+	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"strconv"
@@ -16,15 +18,23 @@ import (
 // Console is where a run of a program speaks: results on stdout, notes and
 // progress on stderr, both as the flags that every verb has will have it. Before
 // Open there is no progress.
+//
+// Under --json stdout gets one document: a result waits for End, where an error
+// takes it in.
 type Console struct {
 	Env      *edge.Env
 	JSON     bool   // --json
 	Progress string // --progress
 	screen   *Renderer
+	result   any  // under --json, until End; nil = none
+	told     bool // stdout has its document
 }
 
-// UsageJSON explains --json.
-const UsageJSON = "print the result, and an error, as JSON"
+// Flags adds the flags that every verb has to those of a command line.
+func (c *Console) Flags(fs *flag.FlagSet) {
+	fs.BoolVar(&c.JSON, "json", false, "print one JSON document: the result, or error, hints, exitCode and, in result, what was done all the same")
+	fs.StringVar(&c.Progress, "progress", DefaultMode, Usage)
+}
 
 // Open decides how progress is shown. Errors: [edge.ErrUsage].
 func (c *Console) Open() error {
@@ -65,21 +75,49 @@ func (c *Console) Print(text string) error {
 	return err
 }
 
-// Result prints v as JSON under --json, else text, made safe for a terminal.
+// Result prints text, made safe for a terminal, or under --json keeps v for End.
 func (c *Console) Result(v any, text string) error {
 	if c.JSON {
-		return c.Document(v)
+		c.result = v
+		return nil
 	}
 	return c.Print(edge.Clean(text))
 }
 
-// Document prints v as JSON, whatever the flags say.
+// Document prints v as JSON at once, whatever the flags say. An error after that
+// is told on stderr alone.
 func (c *Console) Document(v any) error {
 	c.Clear()
-	enc := json.NewEncoder(c.Env.Stdout)
-	enc.SetEscapeHTML(false)
+	c.told = true
+	enc := c.encoder()
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
+}
+
+// End ends a run with what it came to, which under --json it prints, and returns
+// the exit code. If ctx is done the run was interrupted.
+func (c *Console) End(ctx context.Context, err error) int {
+	c.Clear()
+	if err == nil && c.result != nil {
+		err = c.Document(c.result)
+	}
+	switch {
+	case err == nil:
+		return edge.ExitOK
+	case context.Cause(ctx) != nil:
+		err = context.Canceled
+	}
+	f := c.Env.Fail(err)
+	if f.Result = c.result; (c.JSON || c.Env.WantsJSON()) && !c.told {
+		_ = c.encoder().Encode(f) // a closed stdout leaves nothing to tell
+	}
+	return f.ExitCode
+}
+
+func (c *Console) encoder() *json.Encoder {
+	enc := json.NewEncoder(c.Env.Stdout)
+	enc.SetEscapeHTML(false)
+	return enc
 }
 
 // Plural counts things: 1 layer, 2 layers.

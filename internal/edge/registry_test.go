@@ -1,0 +1,26 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package edge_test
+
+import (
+	"flag"
+	"slices"
+	"testing"
+
+	"github.com/metalpack/metalpack/internal/edge"
+)
+
+func TestRegistry(t *testing.T) {
+	t.Parallel()
+	var r edge.Registry
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	r.Flags(fs)
+	if err := fs.Parse([]string{"--plain-http", "--ca-file", "ca.pem", "--allow-realm", "a", "--allow-realm=b"}); err != nil {
+		t.Fatal(err)
+	}
+	got := r.Remote(nil)
+	if !got.PlainHTTP || got.CAFile != "ca.pem" || !slices.Equal(got.AllowRealms, []string{"a", "b"}) {
+		t.Errorf("got %+v", got)
+	}
+}
