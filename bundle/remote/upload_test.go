@@ -22,15 +22,22 @@ import (
 )
 
 // breaking is a registry whose connections break after so many bytes of an upload:
-// the first, the second and so on.
+// the first, the second and so on. busy instead of a number is a registry that
+// takes nothing now.
 type breaking struct {
 	next  http.Handler
 	after []int64
 	got   atomic.Int64 // bytes of all uploads
 	broke atomic.Int64
+	gone  atomic.Int64 // how many questions for the state of an upload break, too
 }
 
+const busy = -http.StatusServiceUnavailable
+
 func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/uploads/") && b.gone.Add(-1) >= 0 {
+		panic(http.ErrAbortHandler)
+	}
 	if r.ContentLength <= 0 || r.Method != http.MethodPut && r.Method != http.MethodPatch {
 		b.next.ServeHTTP(w, r)
 		return
@@ -39,6 +46,11 @@ func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	limit, cut := r.ContentLength, false
 	if n := b.broke.Add(1); int(n) <= len(b.after) {
 		limit, cut = b.after[n-1], true
+	}
+	if limit == busy {
+		_, _ = io.Copy(io.Discard, body)
+		w.WriteHeader(-busy)
+		return
 	}
 	r.Body = io.NopCloser(io.TeeReader(io.LimitReader(body, limit), counter{&b.got}))
 	if !cut {
@@ -94,6 +106,7 @@ func TestUploadGoesOn(t *testing.T) {
 	tests := map[string]struct {
 		size   int     // 0 = size
 		after  []int64 // of each upload
+		gone   int64   // questions that get no answer
 		faults []regtest.Fault
 		most   int64 // bytes that travel
 		posts  int
@@ -102,6 +115,8 @@ func TestUploadGoesOn(t *testing.T) {
 		"at the end":            {after: []int64{size}, most: size, posts: 1},
 		"with headway":          {size: 40 * mega, after: []int64{9 * mega, 9 * mega, 9 * mega, 9 * mega}, most: 40 * mega, posts: 1},
 		"before a byte":         {after: []int64{0}, most: size, posts: 2},
+		"away for a while":      {after: []int64{2 * mega}, gone: 2 * (1 + remote.DefaultRetries), most: size, posts: 1},
+		"busy":                  {after: []int64{2 * mega, busy}, most: size, posts: 1},
 		"unknown to the status": {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNotFound})}, most: 5 * mega, posts: 2},
 		"more than was sent":    {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-99999999"}}})}, most: 5 * mega, posts: 2},
 		"nonsense":              {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"bytes=-7"}}})}, most: 5 * mega, posts: 2},
@@ -113,6 +128,7 @@ func TestUploadGoesOn(t *testing.T) {
 			t.Run(what+", "+way, func(t *testing.T) {
 				t.Parallel()
 				b := &breaking{next: regtest.Handler(t), after: test.after}
+				b.gone.Store(test.gone)
 				f := &regtest.Faulty{Next: b}
 				for _, fault := range test.faults {
 					f.Add(fault)
