@@ -6,11 +6,13 @@ package remote_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -106,6 +108,7 @@ func TestUploadGoesOn(t *testing.T) {
 	tests := map[string]struct {
 		size   int     // 0 = size
 		after  []int64 // of each upload
+		tries  int     // of requests; 0 = the default
 		gone   int64   // questions that get no answer
 		faults []regtest.Fault
 		most   int64 // bytes that travel
@@ -113,14 +116,18 @@ func TestUploadGoesOn(t *testing.T) {
 	}{
 		"once":                  {after: []int64{2 * mega}, most: size, posts: 1},
 		"at the end":            {after: []int64{size}, most: size, posts: 1},
-		"with headway":          {size: 40 * mega, after: []int64{9 * mega, 9 * mega, 9 * mega, 9 * mega}, most: 40 * mega, posts: 1},
+		"with headway":          {size: 40 * mega, tries: -1, after: []int64{9 * mega, 9 * mega, 9 * mega, 9 * mega}, most: 40 * mega, posts: 1},
 		"before a byte":         {after: []int64{0}, most: size, posts: 2},
 		"away for a while":      {after: []int64{2 * mega}, gone: 2 * (1 + remote.DefaultRetries), most: size, posts: 1},
 		"busy":                  {after: []int64{2 * mega, busy}, most: size, posts: 1},
 		"unknown to the status": {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNotFound})}, most: 5 * mega, posts: 2},
 		"more than was sent":    {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-99999999"}}})}, most: 5 * mega, posts: 2},
 		"nonsense":              {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"bytes=-7"}}})}, most: 5 * mega, posts: 2},
-		"less than it has":      {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-999"}}})}, most: 6 * mega, posts: 2},
+		"lost on the way": {after: []int64{2 * mega}, faults: []regtest.Fault{
+			status(regtest.Fault{Status: http.StatusNoContent, Times: 1, Header: http.Header{"Range": {"0-2097151"}}}),
+			status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-999"}}}),
+		}, most: 6 * mega, posts: 2},
+		"less than it has": {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-999"}}})}, most: 6 * mega, posts: 2},
 	}
 	for what, test := range tests {
 		data := regtest.Noise(max(test.size, size))
@@ -133,10 +140,11 @@ func TestUploadGoesOn(t *testing.T) {
 				for _, fault := range test.faults {
 					f.Add(fault)
 				}
-				r, rec := open(t, regtest.Serve(t, f), remote.Options{})
+				r, rec := open(t, regtest.Serve(t, f), remote.Options{Retries: test.tries})
 				if err := sent(t, way, r, data); err != nil {
 					t.Fatalf("%v, %s", err, rec)
 				}
+				checkRanges(t, f, len(data))
 				if got, err := read(t.Context(), r, bundle.DescriptorOf(bundle.MediaTypeLayerGzip, data)); err != nil || !bytes.Equal(got, data) {
 					t.Errorf("%d bytes came back, %v", len(got), err)
 				}
@@ -147,6 +155,23 @@ func TestUploadGoesOn(t *testing.T) {
 					t.Errorf("%d uploads were begun, want %d: %s", n, test.posts, rec)
 				}
 			})
+		}
+	}
+}
+
+// checkRanges: an upload that goes on says where, and up to where.
+func checkRanges(t *testing.T, f *regtest.Faulty, size int) {
+	t.Helper()
+	for _, method := range []string{http.MethodPut, http.MethodPatch} {
+		for _, q := range f.Requests(method, "/uploads/") {
+			length, _ := strconv.Atoi(q.Header.Get("Content-Length"))
+			want := ""
+			if length > 0 && length < size {
+				want = fmt.Sprintf("%d-%d", size-length, size-1)
+			}
+			if got := q.Header.Get("Content-Range"); got != want {
+				t.Errorf("%s of %d bytes: range %q, want %q", method, length, got, want)
+			}
 		}
 	}
 }
