@@ -105,8 +105,8 @@ func Open(dir, stateDir string) (*Store, error) {
 func stateName(dir string) string {
 	there, rest := dir, ""
 	for {
-		if real, err := filepath.EvalSymlinks(there); err == nil || there == filepath.Dir(there) {
-			return digest.FromString(filepath.Join(real, rest)).Encoded()[:16]
+		if at, err := filepath.EvalSymlinks(there); err == nil || there == filepath.Dir(there) {
+			return digest.FromString(filepath.Join(at, rest)).Encoded()[:16]
 		}
 		there, rest = filepath.Dir(there), filepath.Join(filepath.Base(there), rest)
 	}

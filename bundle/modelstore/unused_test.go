@@ -288,15 +288,15 @@ func TestTwoStoresOfOneHome(t *testing.T) {
 // A store has one state however it is spelled, before it is made and after.
 func TestStateName(t *testing.T) {
 	t.Parallel()
-	real, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(real, link); err != nil {
+	place, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(place, link); err != nil {
 		t.Fatal(err)
 	}
 	before := stateName(filepath.Join(link, "a", "models"))
-	if err := os.MkdirAll(filepath.Join(real, "a", "models"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(place, "a", "models"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{link, real} {
+	for _, dir := range []string{link, place} {
 		if stateName(filepath.Join(dir, "a", "models")) != before {
 			t.Errorf("%s has another state", dir)
 		}
