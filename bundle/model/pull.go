@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -277,11 +276,7 @@ func (p *pull) checkSpace(missing []File) error {
 	for _, a := range p.model.Archives {
 		need += a.Descriptor.Size
 	}
-	free, err := diskspace.Free(p.stage)
-	if err != nil || free == 0 || free >= need { // some network disks count nothing
-		return nil //nolint:nilerr // what cannot be counted is found on the way
-	}
-	return &diskspace.Error{Dir: p.dir, Need: need, Free: free, Err: syscall.ENOSPC}
+	return diskspace.Check(p.dir, need)
 }
 
 // fetchAll fetches files into staging, verified and synced.

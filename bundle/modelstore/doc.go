@@ -26,7 +26,8 @@
 // other way round: first the entry, then the files that nothing in models.json
 // names any more.
 //
-// What we know about the store lies in a state directory of our own: the lock
+// What we know about the store lies in a state directory of our own, one for each
+// store that a user has, as two may hold one model: the lock
 // (the store's directory is locked too, for those of us with another state),
 // which blobs have been hashed (by device, inode, size, mtime and ctime),
 // removals that have begun, and one directory per materialised model. In it a

@@ -57,7 +57,7 @@ func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descrip
 		return Model{}, err
 	}
 	p := pulled{desc.Digest, tag, manifest, raw}
-	if err := s.checkSpace(manifest.Layers); err != nil {
+	if err := diskspace.Check(s.dir, s.lacks(manifest.Layers)); err != nil { // before gigabytes move
 		return Model{}, fmt.Errorf("model %s: %w", tag, err)
 	}
 	if err := s.place(ctx, src, p, events); err != nil {
@@ -168,19 +168,6 @@ func (s *Store) lacks(blobs []bundle.Descriptor) (n int64) {
 		}
 	}
 	return n
-}
-
-// checkSpace compares what is still to come with what is free, before gigabytes
-// move.
-func (s *Store) checkSpace(blobs []bundle.Descriptor) error {
-	room, err := diskspace.Free(s.dir)
-	if err != nil {
-		return err
-	}
-	if need := s.lacks(blobs); need > room {
-		return &diskspace.Error{Dir: s.dir, Need: need, Free: room}
-	}
-	return nil
 }
 
 // fetchAll brings every distinct layer into the store.

@@ -199,14 +199,12 @@ func (s *Store) trusted(sub string) bool {
 }
 
 // used returns whether anything in models.json names a blob: any word of it,
-// also where no entry was understood, and the manifests of the entries.
+// also where no entry was understood, and the manifests that are named so.
 func (s *Store) used(x *index) func(digest.Digest) bool {
 	named := map[string]bool{}
 	for _, word := range bytes.FieldsFunc(x.data, notHex) {
 		named[string(word)] = true
-	}
-	for _, e := range x.entries {
-		for _, d := range s.blobsOf(e) {
+		for _, d := range s.blobsOf(entry{ID: digest.NewDigestFromEncoded(digest.SHA256, string(word))}) {
 			named[d.Encoded()] = true
 		}
 	}
@@ -280,7 +278,7 @@ func (s *Store) warnLosers(gone map[digest.Digest]bool, events bundle.EventFunc)
 		return err
 	}
 	for _, e := range x.entries {
-		if slices.ContainsFunc(s.blobsOf(e), func(d digest.Digest) bool { return gone[d] }) {
+		if gone[e.ID] || slices.ContainsFunc(s.blobsOf(e), func(d digest.Digest) bool { return gone[d] }) {
 			note(events, "%s was added meanwhile and has lost files: 'metalrun verify --repair %[1]s' fetches them again", e.label())
 		}
 	}

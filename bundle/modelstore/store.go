@@ -73,8 +73,9 @@ func trimmed(value string) string {
 	return strings.TrimSpace(strings.Trim(strings.TrimSpace(value), `"'`))
 }
 
-// Open returns the store in dir, which need not exist yet, with our state
-// about it in stateDir. Both become absolute. The error wraps
+// Open returns the store in dir, which need not exist yet, with our state about
+// it below stateDir, where every store has a directory of its own: two may hold
+// the same model. Both become absolute. The error wraps
 // [bundle.ErrInvalid] if the store cannot be trusted: a directory in it that
 // is a symlink, that others can write to, or that belongs to another user. Its
 // root may be a symlink to another disk, which must be there.
@@ -86,13 +87,29 @@ func Open(dir, stateDir string) (*Store, error) {
 	if stateDir, err = filepath.Abs(stateDir); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, state: stateDir, secondLook: secondLook}
+	s := &Store{dir: dir, state: filepath.Join(stateDir, stateName(dir)), secondLook: secondLook}
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	for _, sub := range []string{"verified", "models", removingDir} {
-		if err := os.MkdirAll(filepath.Join(stateDir, sub), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(s.state, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("model store: state: %w", err)
 		}
 	}
-	return s, s.check()
+	return s, nil
+}
+
+// stateName is what the state of the store in dir is called, by where dir really
+// lies: whoever spells it differently has the same lock. What is not there yet
+// will be made of directories.
+func stateName(dir string) string {
+	there, rest := dir, ""
+	for {
+		if at, err := filepath.EvalSymlinks(there); err == nil || there == filepath.Dir(there) {
+			return digest.FromString(filepath.Join(at, rest)).Encoded()[:16]
+		}
+		there, rest = filepath.Dir(there), filepath.Join(filepath.Base(there), rest)
+	}
 }
 
 // Path returns the store's directory.

@@ -31,7 +31,7 @@ type Unused struct {
 	Blobs   Amount `json:"blobs"`   // whole
 	Partial Amount `json:"partial"` // downloads that did not end, ours and DMR's, and temporary files
 	Other   Amount `json:"other"`   // manifests, and directories of links, DMR's and ours
-	Kept    Amount `json:"kept"`    // what is too new to tell; in none of the others
+	Kept    Amount `json:"kept"`    // what another program may be at work on; in none of the others
 }
 
 // BusyError says that DMR seems to be at work on the store.
@@ -52,10 +52,10 @@ func (e *BusyError) Hint() string {
 
 // RemoveUnused removes what belongs to no model of models.json: blobs, manifests
 // and links without an entry, and what killed downloads left. Under dry it only
-// counts. Files that another program changed within the last hour stay, and all
-// do while DMR seems to be pulling. Errors: [*BusyError]; [*DamagedError] for a
-// model of which nobody can say what it uses; [bundle.ErrInvalid] for a
-// damaged models.json.
+// counts. Files that another program changed within the last hour stay, and so
+// does whatever it may find there while it pulls. Errors: [*BusyError];
+// [*DamagedError] for a model of which nobody can say what it uses;
+// [bundle.ErrInvalid] for a damaged models.json, or none where there are models.
 func (s *Store) RemoveUnused(ctx context.Context, dry bool, events bundle.EventFunc) (u Unused, err error) {
 	unlock, err := s.lock(ctx, events)
 	if err != nil {
@@ -80,11 +80,14 @@ func (s *Store) RemoveUnused(ctx context.Context, dry bool, events bundle.EventF
 	if err := s.knowsAll(x); err != nil {
 		return u, err
 	}
-	w := sweep{s: s, x: x, used: s.used(x), dry: dry, now: time.Now(), u: &u}
+	w := sweep{s: s, used: s.used(x), dry: dry, now: time.Now(), u: &u, gone: map[digest.Digest]bool{}}
 	if s.now != nil {
 		w.now = s.now()
 	}
-	return u, errors.Join(w.run(ctx), s.syncNames())
+	if err := w.hasIndex(); err != nil {
+		return u, err
+	}
+	return u, errors.Join(w.run(ctx), s.syncNames(), s.warnLosers(w.gone, events))
 }
 
 // knowsAll refuses an index with an entry that names no file while its manifest
@@ -103,13 +106,38 @@ func (s *Store) knowsAll(x *index) error {
 // sweep is one run over a store.
 type sweep struct {
 	s    *Store
-	x    *index
 	used func(digest.Digest) bool // as a blob or a manifest
 	dry  bool
 	now  time.Time
 	u    *Unused
 
-	names diskspace.Counter // a link to a file that was counted takes nothing
+	shared bool                   // another program has brought blobs, and may need those that were there
+	gone   map[digest.Digest]bool // blobs that were removed
+	names  diskspace.Counter      // a link to a file that was counted takes nothing
+}
+
+// hasIndex refuses a store with manifests whose models.json is lost: somebody
+// has moved it away to pull its models again, or a crash has emptied it.
+func (w *sweep) hasIndex() error {
+	if info, err := os.Lstat(w.s.indexPath()); err == nil && info.Size() > 0 {
+		return nil
+	}
+	manifests, err := w.read(w.s.dir, "manifests", "sha256")
+	if err != nil {
+		return err
+	}
+	for _, f := range manifests {
+		if _, named := digestOf(f); named {
+			return fmt.Errorf("%s is not there, or empty, and there are manifests of models: nothing is removed, as what they use is not known; pull the models again, then repeat: %w", w.s.indexPath(), bundle.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// digestOf is the digest that a file is named by, if it is.
+func digestOf(f fs.FileInfo) (d digest.Digest, named bool) {
+	d = digest.NewDigestFromEncoded(digest.SHA256, f.Name())
+	return d, bundle.CheckDigest(d) == nil
 }
 
 func (w *sweep) run(ctx context.Context) error {
@@ -118,8 +146,14 @@ func (w *sweep) run(ctx context.Context) error {
 		return err
 	}
 	for _, f := range blobs {
-		if age := w.age(f); strings.HasSuffix(f.Name(), ".incomplete") && !strings.HasSuffix(f.Name(), partialSuffix) && age < settled {
-			return &BusyError{f.Name(), age}
+		if w.age(f) >= settled || !f.Mode().IsRegular() {
+			continue
+		}
+		if strings.HasSuffix(f.Name(), ".incomplete") && !isOurs(f.Name()) {
+			return &BusyError{f.Name(), w.age(f)}
+		}
+		if d, named := digestOf(f); named && !w.used(d) && !w.s.isRemembered(d, f) {
+			w.shared = true
 		}
 	}
 	steps := []func() error{
@@ -178,15 +212,17 @@ func (w *sweep) dirOf(whole *Amount, dir ...string) error {
 func (w *sweep) files(files []fs.FileInfo, whole *Amount, dir ...string) error {
 	for _, f := range files {
 		path := filepath.Join(append(append([]string{w.s.dir}, dir...), f.Name())...)
-		d := digest.NewDigestFromEncoded(digest.SHA256, f.Name())
-		named := bundle.CheckDigest(d) == nil
+		d, named := digestOf(f)
 		var err error
 		switch ours := isOurs(f.Name()); {
 		case !f.Mode().IsRegular():
 		case named && whole != nil && !w.used(d):
-			err = w.file(path, f, whole, w.s.isRemembered(d, f))
+			keep := w.shared || w.age(f) < settled && !w.s.isRemembered(d, f)
+			if err = w.file(path, f, whole, keep); err == nil && !keep && !w.dry {
+				w.gone[d], err = true, w.s.reached("emptied")
+			}
 		case ours, whole != nil && strings.HasSuffix(f.Name(), ".incomplete"), isTemp(f.Name()):
-			err = w.file(path, f, &w.u.Partial, ours)
+			err = w.file(path, f, &w.u.Partial, !ours && w.age(f) < settled)
 		default:
 			w.names.First(f) // so that an unused link to it takes nothing
 		}
@@ -209,9 +245,10 @@ func isTemp(name string) bool {
 	return ok && (name == "models.json" || name == "layout.json" || bundle.CheckDigest(digest.NewDigestFromEncoded(digest.SHA256, name)) == nil)
 }
 
-// file counts and removes a file, unless it is another program's and new.
-func (w *sweep) file(path string, f fs.FileInfo, as *Amount, ours bool) error {
-	if !ours && w.age(f) < settled {
+// file counts and removes a file, unless it is kept: another program may be at
+// work on it.
+func (w *sweep) file(path string, f fs.FileInfo, as *Amount, keep bool) error {
+	if keep {
 		w.u.Kept.add(f.Size())
 		w.names.First(f)
 		return nil
@@ -235,8 +272,7 @@ func (w *sweep) links() error {
 		return err
 	}
 	for _, f := range dirs {
-		d := digest.NewDigestFromEncoded(digest.SHA256, f.Name())
-		if !f.IsDir() || bundle.CheckDigest(d) != nil || w.used(d) || w.age(f) < settled {
+		if d, named := digestOf(f); !f.IsDir() || !named || w.used(d) || w.age(f) < settled {
 			continue
 		}
 		if err := w.tree(filepath.Join(w.s.dir, "bundles", "sha256", f.Name())); err != nil {
@@ -259,7 +295,7 @@ func (w *sweep) trees(ctx context.Context) (err error) {
 		return err
 	}
 	for _, f := range dirs {
-		if w.used(digest.NewDigestFromEncoded(digest.SHA256, f.Name())) {
+		if d, named := digestOf(f); named && w.used(d) {
 			continue
 		}
 		if err := w.tree(filepath.Join(w.s.state, "models", f.Name())); err != nil {
@@ -284,8 +320,8 @@ func (w *sweep) memos() error {
 		return err
 	}
 	for _, f := range memos {
-		d := digest.NewDigestFromEncoded(digest.SHA256, f.Name())
-		if _, there := w.s.blobSize(d); !there || fsatomic.IsTemp(f.Name()) {
+		d, named := digestOf(f)
+		if _, there := w.s.blobSize(d); !there || !named {
 			err = errors.Join(err, removeIfThere(w.s.memoPath(d)))
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,15 +157,151 @@ func TestUnusedUnknown(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	hex := make([]string, 0, len(m.Info.Files))
-	for _, f := range m.Info.Files {
-		hex = append(hex, f.Descriptor.Digest.Encoded())
-	}
-	write(t, `{"models":[7,{"of a later version":["`+strings.Join(slices.Concat(hex, []string{m.ID.Encoded()}), `","`)+`"]}]}`, index)
-	if u := unused(t, s, false); u.Blobs.Files != 1 { // the config, which nothing names
+	write(t, `{"models":[7,{"of a later version":["`+m.ID.Encoded()+`"]}]}`, index)
+	if u := unused(t, s, false); u != (Unused{}) {
 		t.Errorf("%+v", u)
 	}
-	if after := files(t, s); len(after) < len(before)-2 {
-		t.Errorf("%v", after)
+	if diff := cmp.Diff(before, files(t, s)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Where models.json is lost nobody can say what is used; where there are no
+// models yet, nothing is.
+func TestUnusedWithoutAnIndex(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	cut := &cutSource{Artifact: newModel(t, `{}`), broken: true}
+	if _, err := s.Pull(t.Context(), cut, cut.Root(), "a", nil); !errors.Is(err, bundle.ErrUnreachable) {
+		t.Fatalf("got %v", err)
+	}
+	if u := unused(t, s, false); u.Partial.Files == 0 {
+		t.Errorf("of a first pull that was cut: %+v", u)
+	}
+	m := pull(t, s, cut.Artifact, "a")
+	later(s)
+	index := filepath.Join(s.dir, "models.json")
+	lose := map[string]func() error{"empty": func() error { return os.Truncate(index, 0) }, "moved away": func() error { return os.Remove(index) }}
+	for what, f := range lose {
+		write(t, `{"models":[]}`, index)
+		if err := f(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.RemoveUnused(t.Context(), false, nil); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), "pull the models again") {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := os.Lstat(weightBlob(s, m)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// A pull of DMR takes what is there, whoever brought it, and between two files of
+// it nothing but a new blob shows that it goes on.
+func TestUnusedBetweenTwoFiles(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	m := pull(t, s, newModel(t, `{}`), "a")
+	write(t, `{"models":[]}`, s.dir, "models.json") // the model that DMR pulls is not listed yet
+	fresh := write(t, "new", s.dir, "blobs/sha256", digest.FromString("new").Encoded())
+	if u := unused(t, s, false); u.Blobs.Files != 0 || u.Kept.Files < 2 {
+		t.Errorf("%+v", u)
+	}
+	if _, err := os.Lstat(weightBlob(s, m)); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(fresh); err != nil {
+		t.Fatal(err)
+	}
+	if u := unused(t, s, false); u.Blobs.Files == 0 {
+		t.Errorf("%+v", u)
+	}
+}
+
+// A model that another program lists at the last moment is told what it lost.
+func TestUnusedTellsLosers(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	pull(t, s, newModel(t, `{}`), "a")
+	listed, err := os.ReadFile(filepath.Join(s.dir, "models.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, `{"models":[]}`, s.dir, "models.json")
+	s.failpoint = func(string) error {
+		write(t, string(listed), s.dir, "models.json")
+		return nil
+	}
+	var notes []string
+	if _, err := s.RemoveUnused(t.Context(), false, func(e bundle.Event) { notes = append(notes, e.Reason) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], "docker.io/ai/a:latest was added meanwhile and has lost files") {
+		t.Errorf("got %q", notes)
+	}
+}
+
+// Two stores of one home may hold one model: what one does leaves the other's.
+func TestTwoStoresOfOneHome(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "state")
+	var stores []*Store
+	var dirs []string
+	m := newModel(t, `{}`)
+	for range 2 {
+		s, err := Open(filepath.Join(t.TempDir(), "models"), state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.secondLook = 0
+		pull(t, s, m, "a")
+		stores = append(stores, s)
+	}
+	for _, s := range stores {
+		found, err := s.Find("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, err := s.Materialize(t.Context(), found)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dirs = append(dirs, dir)
+	}
+	killed := errors.New("killed")
+	stores[0].failpoint = func(step string) error { return map[string]error{"noted": killed}[step] }
+	if _, err := stores[0].Remove(t.Context(), "a", nil); !errors.Is(err, killed) {
+		t.Fatalf("got %v", err)
+	}
+	stores[0].failpoint = nil
+	remove(t, stores[1], "a")
+	unused(t, stores[1], false)
+	if to, err := os.Readlink(filepath.Join(dirs[0], "model.safetensors")); err != nil || !strings.HasPrefix(to, stores[0].dir) {
+		t.Errorf("the other's links: %s, %v", to, err)
+	}
+	if _, err := os.Lstat(dirs[1]); err == nil {
+		t.Error("its own stayed")
+	}
+	mustMaterialize(t, stores[0], "a")
+}
+
+// A store has one state however it is spelled, before it is made and after.
+func TestStateName(t *testing.T) {
+	t.Parallel()
+	place, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(place, link); err != nil {
+		t.Fatal(err)
+	}
+	before := stateName(filepath.Join(link, "a", "models"))
+	if err := os.MkdirAll(filepath.Join(place, "a", "models"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{link, place} {
+		if stateName(filepath.Join(dir, "a", "models")) != before {
+			t.Errorf("%s has another state", dir)
+		}
+	}
+	if stateName(filepath.Join(link, "models")) == before {
+		t.Error("two stores have one state")
 	}
 }

@@ -259,7 +259,7 @@ func TestSpaceOfAPull(t *testing.T) {
 	}
 	huge := bundle.Descriptor{Digest: digest.FromString("huge"), Size: 1 << 60}
 	write(t, "begun", s.dir, "blobs/sha256", huge.Digest.Encoded()+partialSuffix)
-	err := s.checkSpace([]bundle.Descriptor{m.Info.Files[0].Descriptor, huge, huge})
+	err := diskspace.Check(s.dir, s.lacks([]bundle.Descriptor{m.Info.Files[0].Descriptor, huge, huge}))
 	if full, ok := errors.AsType[*diskspace.Error](err); !ok || full.Need != huge.Size-int64(len("begun")) || full.Dir != s.dir {
 		t.Errorf("got %v", err)
 	}

@@ -62,7 +62,7 @@ func (s *sending) ingest(ctx context.Context, open bundle.Opener) (d digest.Dige
 	if err = s.start(ctx); err == nil {
 		err = s.patch(ctx, body)
 		if err == nil && body.failure() == nil {
-			dog.Guard()
+			dog.GuardFor(s.wait(0))
 			d = seen.Digest()
 			err = s.finish(ctx, d)
 		}

@@ -28,6 +28,10 @@ import (
 // count of tries.
 const progressKept = 8 << 20
 
+// keepRate is how many bytes of a whole blob a slow registry hashes, or moves to
+// where it keeps them, in a second.
+const keepRate = 50 << 20
+
 // errMoved says that a registry gave up bytes that it had kept, while the source
 // was read up to them.
 var errMoved = fmt.Errorf("the registry has lost what it had of the upload: %w", bundle.ErrUnavailable)
@@ -80,16 +84,22 @@ func (s *sending) wait(left int64) time.Duration {
 	if left > 0 {
 		return 2 * s.r.opts.StallTimeout
 	}
-	return pushStallTimeout
+	return pushStallTimeout + time.Duration(s.size/keepRate)*time.Second
 }
 
 // start begins an upload, or finds out how far the one that broke has come.
 func (s *sending) start(ctx context.Context) error {
-	if s.at != nil && !s.whole && s.ask(ctx) {
-		s.r.opts.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: s.what, Offset: s.kept, Reason: fmt.Sprintf(
-			"%s: the registry has %s of %s; going on there", s.what, humanize.Bytes(uint64(s.kept)), humanize.Bytes(uint64(s.size)),
-		)})
-		return nil
+	if s.at != nil && !s.whole {
+		known, err := s.ask(ctx)
+		if err != nil {
+			return err
+		}
+		if known {
+			s.r.opts.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: s.what, Offset: s.kept, Reason: fmt.Sprintf(
+				"%s: the registry has %s of %s; going on there", s.what, humanize.Bytes(uint64(s.kept)), humanize.Bytes(uint64(s.size)),
+			)})
+			return nil
+		}
 	}
 	s.at, s.kept = nil, 0
 	begun, err := s.r.send(ctx, http.MethodPost, s.r.base+"/blobs/uploads/", nil, http.StatusAccepted)
@@ -99,22 +109,26 @@ func (s *sending) start(ctx context.Context) error {
 	return err
 }
 
-// ask asks how much of the upload the registry has; the answer brings fresh
-// credentials, too.
-func (s *sending) ask(ctx context.Context) bool {
+// ask asks how much of the upload the registry has, if it says so; the answer
+// brings fresh credentials, too. The error is that of a registry that does not
+// answer: what it has stays until it does.
+func (s *sending) ask(ctx context.Context) (known bool, err error) {
 	to, err := s.at.next()
 	if err != nil {
-		return false
+		return false, nil //nolint:nilerr // there is no such address: it says nothing
 	}
 	there, err := s.r.send(ctx, http.MethodGet, to.String(), nil, http.StatusNoContent, http.StatusAccepted, http.StatusOK)
+	if httpstream.IsUnreachable(err) || ctx.Err() != nil {
+		return false, err
+	}
 	if err != nil {
-		return false
+		return false, nil //nolint:nilerr // a refusal is an answer: it has nothing
 	}
 	kept, ok := received(there.header.Get("Range"), s.size)
 	if ok {
 		s.at, s.kept = &there, kept
 	}
-	return ok
+	return ok, nil
 }
 
 // received is the number of bytes in what a registry says of an upload: 0-0 stands
@@ -132,10 +146,16 @@ func received(said string, size int64) (int64, bool) {
 // the registry gets further, or its credentials end: it is asked again.
 func (s *sending) skip(ctx context.Context, body io.Reader) error {
 	for skipped := int64(0); skipped < s.kept; {
-		if _, err := io.CopyN(io.Discard, body, s.kept-skipped); err != nil {
+		n, err := io.CopyN(io.Discard, body, s.kept-skipped)
+		if err != nil {
 			return err
 		}
-		if skipped = s.kept; !s.ask(ctx) || s.kept < skipped {
+		skipped += n
+		known, err := s.ask(ctx)
+		if err != nil {
+			return err
+		}
+		if !known || s.kept < skipped {
 			return s.lost()
 		}
 	}
@@ -183,16 +203,28 @@ func naming(to *url.URL, d digest.Digest) *url.URL {
 }
 
 // again reports whether another upload may do better: if this one was the rest of
-// another and was refused, one of the whole may.
+// another and was refused for what it is, one of the whole may.
 func (s *sending) again(err error) bool {
 	if errors.Is(err, errMoved) {
 		return true
 	}
-	if _, refused := errors.AsType[*errcode.ErrorResponse](err); refused && s.kept > 0 {
+	if answer, refused := errors.AsType[*errcode.ErrorResponse](err); refused && s.kept > 0 && !later(answer.StatusCode) {
 		_ = s.lost()
 		return true
 	}
 	return passing(err)
+}
+
+// later reports whether a refusal says nothing of the upload itself, which then
+// goes on: a token that has ended, a registry with too much to do, a gateway that
+// does not reach it.
+func later(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusTooManyRequests,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
 
 // passing reports whether an upload that failed may work next time.

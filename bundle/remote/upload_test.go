@@ -6,11 +6,13 @@ package remote_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,15 +24,22 @@ import (
 )
 
 // breaking is a registry whose connections break after so many bytes of an upload:
-// the first, the second and so on.
+// the first, the second and so on. busy instead of a number is a registry that
+// takes nothing now.
 type breaking struct {
 	next  http.Handler
 	after []int64
 	got   atomic.Int64 // bytes of all uploads
 	broke atomic.Int64
+	gone  atomic.Int64 // how many questions for the state of an upload break, too
 }
 
+const busy = -http.StatusServiceUnavailable
+
 func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/uploads/") && b.gone.Add(-1) >= 0 {
+		panic(http.ErrAbortHandler)
+	}
 	if r.ContentLength <= 0 || r.Method != http.MethodPut && r.Method != http.MethodPatch {
 		b.next.ServeHTTP(w, r)
 		return
@@ -39,6 +48,11 @@ func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	limit, cut := r.ContentLength, false
 	if n := b.broke.Add(1); int(n) <= len(b.after) {
 		limit, cut = b.after[n-1], true
+	}
+	if limit == busy {
+		_, _ = io.Copy(io.Discard, body)
+		w.WriteHeader(-busy)
+		return
 	}
 	r.Body = io.NopCloser(io.TeeReader(io.LimitReader(body, limit), counter{&b.got}))
 	if !cut {
@@ -94,18 +108,26 @@ func TestUploadGoesOn(t *testing.T) {
 	tests := map[string]struct {
 		size   int     // 0 = size
 		after  []int64 // of each upload
+		tries  int     // of requests; 0 = the default
+		gone   int64   // questions that get no answer
 		faults []regtest.Fault
 		most   int64 // bytes that travel
 		posts  int
 	}{
 		"once":                  {after: []int64{2 * mega}, most: size, posts: 1},
 		"at the end":            {after: []int64{size}, most: size, posts: 1},
-		"with headway":          {size: 40 * mega, after: []int64{9 * mega, 9 * mega, 9 * mega, 9 * mega}, most: 40 * mega, posts: 1},
+		"with headway":          {size: 40 * mega, tries: -1, after: []int64{9 * mega, 9 * mega, 9 * mega, 9 * mega}, most: 40 * mega, posts: 1},
 		"before a byte":         {after: []int64{0}, most: size, posts: 2},
+		"away for a while":      {after: []int64{2 * mega}, gone: 2 * (1 + remote.DefaultRetries), most: size, posts: 1},
+		"busy":                  {after: []int64{2 * mega, busy}, most: size, posts: 1},
 		"unknown to the status": {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNotFound})}, most: 5 * mega, posts: 2},
 		"more than was sent":    {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-99999999"}}})}, most: 5 * mega, posts: 2},
 		"nonsense":              {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"bytes=-7"}}})}, most: 5 * mega, posts: 2},
-		"less than it has":      {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-999"}}})}, most: 6 * mega, posts: 2},
+		"lost on the way": {after: []int64{2 * mega}, faults: []regtest.Fault{
+			status(regtest.Fault{Status: http.StatusNoContent, Times: 1, Header: http.Header{"Range": {"0-2097151"}}}),
+			status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-999"}}}),
+		}, most: 6 * mega, posts: 2},
+		"less than it has": {after: []int64{2 * mega}, faults: []regtest.Fault{status(regtest.Fault{Status: http.StatusNoContent, Header: http.Header{"Range": {"0-999"}}})}, most: 6 * mega, posts: 2},
 	}
 	for what, test := range tests {
 		data := regtest.Noise(max(test.size, size))
@@ -113,14 +135,16 @@ func TestUploadGoesOn(t *testing.T) {
 			t.Run(what+", "+way, func(t *testing.T) {
 				t.Parallel()
 				b := &breaking{next: regtest.Handler(t), after: test.after}
+				b.gone.Store(test.gone)
 				f := &regtest.Faulty{Next: b}
 				for _, fault := range test.faults {
 					f.Add(fault)
 				}
-				r, rec := open(t, regtest.Serve(t, f), remote.Options{})
+				r, rec := open(t, regtest.Serve(t, f), remote.Options{Retries: test.tries})
 				if err := sent(t, way, r, data); err != nil {
 					t.Fatalf("%v, %s", err, rec)
 				}
+				checkRanges(t, f, len(data))
 				if got, err := read(t.Context(), r, bundle.DescriptorOf(bundle.MediaTypeLayerGzip, data)); err != nil || !bytes.Equal(got, data) {
 					t.Errorf("%d bytes came back, %v", len(got), err)
 				}
@@ -131,6 +155,23 @@ func TestUploadGoesOn(t *testing.T) {
 					t.Errorf("%d uploads were begun, want %d: %s", n, test.posts, rec)
 				}
 			})
+		}
+	}
+}
+
+// checkRanges: an upload that goes on says where, and up to where.
+func checkRanges(t *testing.T, f *regtest.Faulty, size int) {
+	t.Helper()
+	for _, method := range []string{http.MethodPut, http.MethodPatch} {
+		for _, q := range f.Requests(method, "/uploads/") {
+			length, _ := strconv.Atoi(q.Header.Get("Content-Length"))
+			want := ""
+			if length > 0 && length < size {
+				want = fmt.Sprintf("%d-%d", size-length, size-1)
+			}
+			if got := q.Header.Get("Content-Range"); got != want {
+				t.Errorf("%s of %d bytes: range %q, want %q", method, length, got, want)
+			}
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 type Error struct {
 	Dir        string
 	Need, Free int64 // bytes
-	Err        error // of the disk; nil if the room was counted
+	Err        error // of the disk
 }
 
 // Error implements error.
@@ -38,17 +38,37 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Free is the room in bytes that is left for the user where dir is, or will be.
 func Free(dir string) (int64, error) {
+	fs, err := disk(dir)
+	if err != nil {
+		return 0, fmt.Errorf("%s: free space: %w", dir, err)
+	}
+	return free(fs), nil
+}
+
+// Check refuses, with an [*Error], to begin what needs more bytes than are free
+// where dir is, or will be. On a disk of which nobody can tell, such as one on a
+// network that counts nothing, it is found on the way.
+func Check(dir string, need int64) error {
+	fs, err := disk(dir)
+	if err != nil || fs.Blocks == 0 || need <= free(fs) {
+		return nil //nolint:nilerr // see above
+	}
+	return &Error{Dir: dir, Need: need, Free: free(fs), Err: unix.ENOSPC}
+}
+
+func disk(dir string) (fs unix.Statfs_t, err error) {
 	for {
 		if _, err := os.Lstat(dir); err == nil || filepath.Dir(dir) == dir {
 			break
 		}
 		dir = filepath.Dir(dir)
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return 0, fmt.Errorf("%s: free space: %w", dir, err)
-	}
-	return int64(fs.Bavail) * int64(fs.Bsize), nil //nolint:unconvert // the types differ between systems
+	err = unix.Statfs(dir, &fs)
+	return fs, err
+}
+
+func free(fs unix.Statfs_t) int64 {
+	return int64(fs.Bavail) * int64(fs.Bsize) //nolint:unconvert // the types differ between systems
 }
 
 // Full reports whether err is that of a full disk, or of a used up quota, and

@@ -43,11 +43,12 @@ import (
 //	get [-host HOST] URL     GET; status and body are stdout
 //	modelid VAR              digits of the id of the model that stdout tells of in JSON
 //	empty DIR…               nothing is in these directories
+//	only VAR DIR             name of the only thing in a directory
 func withRun(cmds map[string]command) map[string]command {
 	maps.Copy(cmds, map[string]command{
 		"layer": cmdLayer, "version": cmdVersion, "heal": cmdHeal, "requested": cmdRequested, "signal": cmdSignal,
 		"code": cmdCode, "gone": cmdGone, "running": cmdRunning, "hold": cmdHold, "get": cmdGet,
-		"modelid": cmdModelID, "empty": cmdEmpty,
+		"modelid": cmdModelID, "empty": cmdEmpty, "only": cmdOnly,
 	})
 	return cmds
 }
@@ -246,4 +247,13 @@ func cmdEmpty(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("%s holds %v", dir, entries)
 		}
 	}
+}
+
+func cmdOnly(ts *testscript.TestScript, _ bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if len(entries) != 1 {
+		ts.Fatalf("%s holds %v", args[1], entries)
+	}
+	ts.Setenv(args[0], entries[0].Name())
 }

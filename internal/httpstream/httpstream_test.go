@@ -195,7 +195,7 @@ func TestSource(t *testing.T) {
 	const all = "0123456789"
 	passing, final := io.ErrUnexpectedEOF, errors.New("final")
 	tests := map[string]struct {
-		bodies []string // of each connection; "!" cannot connect
+		bodies []string // of each connection; "!" is cut before a byte
 		want   string
 		err    error
 	}{
@@ -205,6 +205,7 @@ func TestSource(t *testing.T) {
 		"too little":   {[]string{all[:3], "", "", ""}, all[:3], passing},
 		"too much":     {[]string{all + "x"}, "", bundle.ErrMismatch},
 		"final":        {[]string{all[:3], "final"}, all[:3], final},
+		"silent once":  {[]string{"silent", all}, all, nil},
 	}
 	for what, test := range tests {
 		t.Run(what, func(t *testing.T) {
@@ -216,6 +217,8 @@ func TestSource(t *testing.T) {
 					body := test.bodies[n]
 					n++
 					switch body {
+					case "silent":
+						return nil, httpstream.ErrStalled
 					case "!":
 						return nil, passing
 					case "final":

@@ -43,17 +43,25 @@ type Source struct {
 	Fail func(error) error
 }
 
-// Open makes the first connection, whose failure is final, and returns the
-// stream from offset on. Bytes are not verified. Its errors are those of Fail.
+// Open makes the first connection and returns the stream from offset on. Whoever
+// is not there is told at once; a server that took the request and said nothing is
+// asked again. Bytes are not verified. Its errors are those of Fail.
 func (s Source) Open(offset int64) (io.ReadCloser, error) {
 	if s.Passing == nil {
 		s.Passing = Passing
 	}
 	body, err := s.Connect(offset)
-	if err != nil {
+	if err == nil {
+		return &stream{Source: s, offset: offset, mark: offset, body: body}, nil
+	}
+	if !errors.Is(err, ErrStalled) || offset >= s.Size {
 		return nil, s.Fail(err)
 	}
-	return &stream{Source: s, offset: offset, mark: offset, body: body}, nil
+	first := &stream{Source: s, offset: offset, mark: offset, body: http.NoBody}
+	if err := first.resume(err); err != nil {
+		return nil, err
+	}
+	return first, nil
 }
 
 // stream is a Source being read. Errors stay.

@@ -85,7 +85,7 @@ func (a *app) runUnused(ctx context.Context, dry bool) error {
 		return err
 	}
 	if u.Kept.Files > 0 {
-		a.Note("%s, %s, changed within the last hour and may be another program's work: they stay", ui.Plural(u.Kept.Files, "file"), ui.Bytes(u.Kept.Bytes))
+		a.Note("%s, %s, may be another program's work, which changed something within the last hour: they stay", ui.Plural(u.Kept.Files, "file"), ui.Bytes(u.Kept.Bytes))
 	}
 	return a.Result(removedUnused{dry, u}, unusedText(u, dry))
 }
