@@ -143,8 +143,11 @@ func TestJSON(t *testing.T) {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	for _, same := range [][][]string{
-		{{"version"}, {"--version"}}, {{"version", "--json"}, {"--version", "--json"}},
-		{{"model", "build", "--help"}, {"help", "model", "build"}}, {{"model"}, {"help", "model"}}, {{}, {"help"}, {"--help"}},
+		{{"version"}, {"--version"}},
+		{{"version", "--json"}, {"--version", "--json"}},
+		{{"model", "build", "--help"}, {"help", "model", "build"}},
+		{{"model"}, {"help", "model"}},
+		{{}, {"help"}, {"--help"}},
 	} {
 		_, want, _ := run(t, same[0]...)
 		for _, args := range same[1:] {

@@ -101,7 +101,7 @@ func (g *grid) lines(row []string) (out []string) {
 	if g.limit == 0 || !g.stacked && len(row) <= last {
 		return []string{g.cells(row, 0, len(row))}
 	}
-	text := ""
+	var text string
 	if g.stacked && len(row) > 0 {
 		out = append(out, "  "+row[0])
 		text = "  " + g.cells(row, 1, min(last, len(row)))
@@ -134,7 +134,7 @@ func indented(lines []string, by int) []string {
 // wrap breaks text between words into lines of at most columns. A word that is
 // longer stays whole: it may be there to be copied.
 func wrap(text string, columns int) (lines []string) {
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if n := len(lines) - 1; n >= 0 && textWidth(lines[n])+1+textWidth(word) <= columns {
 			lines[n] += " " + word
 		} else {

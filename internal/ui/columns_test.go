@@ -41,19 +41,23 @@ func TestFit(t *testing.T) {
 	}{
 		"fits": {"lrl", 40, [][]string{{"NAME", "SIZE", "WHAT"}, {"a", "1 B", "b"}}, "  NAME  SIZE  WHAT\n  a      1 B  b\n"},
 		"long names": {
-			"llrl", 60, [][]string{{"NAME", "ID", "SIZE", "BY"}, {name, "0123456789ab", "4.5 GB", "vllm"}, {"a", "ba", "1 B", "cannot be served: it needs code of its own, which is not run here, ever"}},
+			"llrl", 60,
+			[][]string{{"NAME", "ID", "SIZE", "BY"}, {name, "0123456789ab", "4.5 GB", "vllm"}, {"a", "ba", "1 B", "cannot be served: it needs code of its own, which is not run here, ever"}},
 			"  NAME\n    ID              SIZE  BY\n  " + name + "\n    0123456789ab  4.5 GB  vllm\n  a\n    ba               1 B  cannot be served: it needs code of\n                          its own, which is not run here,\n                          ever\n",
 		},
 		"one remark": {
-			"lrl", 60, [][]string{{"NAME", "SIZE", ""}, {name[15:], "4.5 GB", ""}, {"b", "1 B", ""}, {"c", "1 B", "no model uses them, and 'metalrun rm --unused' removes them"}},
+			"lrl", 60,
+			[][]string{{"NAME", "SIZE", ""}, {name[15:], "4.5 GB", ""}, {"b", "1 B", ""}, {"c", "1 B", "no model uses them, and 'metalrun rm --unused' removes them"}},
 			"  NAME                                          SIZE\n  mlx-community/qwen3-coder-next-4bit:latest  4.5 GB\n  b                                              1 B\n  c                                              1 B\n      no model uses them, and 'metalrun rm --unused' removes\n      them\n",
 		},
 		"digests": {
-			"lld", 40, [][]string{{"FILE", "STATE", "DIGEST"}, {"config.json", "there", "sha256:" + strings.Repeat("0123", 16)}},
+			"lld", 40,
+			[][]string{{"FILE", "STATE", "DIGEST"}, {"config.json", "there", "sha256:" + strings.Repeat("0123", 16)}},
 			"  FILE         STATE  DIGEST\n  config.json  there  sha256:01…01230123\n",
 		},
 		"text in lines": {
-			"ll", 46, [][]string{{"id", "sha256:" + strings.Repeat("0123", 16)}, {"description", "a small model, \x1b that talks a lot and ends"}, {"licence", "MIT"}, {"name", " "}, {"more"}},
+			"ll", 46,
+			[][]string{{"id", "sha256:" + strings.Repeat("0123", 16)}, {"description", "a small model, \x1b that talks a lot and ends"}, {"licence", "MIT"}, {"name", " "}, {"more"}},
 			"  id           sha256:" + strings.Repeat("0123", 16) + "\n  description  a small model, \uFFFD that talks a\n               lot and ends\n  licence      MIT\n  name\n  more\n",
 		},
 	} {
