@@ -98,7 +98,7 @@ const bulkSize = 128 << 10
 // filePiece is how many bytes of a file the kernel is told to send at once.
 // Outside of Linux the file's offset moves when a call ends, and by the offset the
 // sender knows whether anything moves.
-const filePiece = 1 << 20
+const filePiece = 8 << 20
 
 // bulkConn is a connection that takes the body of an upload in large pieces.
 type bulkConn struct{ net.Conn }
