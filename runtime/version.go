@@ -14,11 +14,9 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/unpack"
 	"github.com/metalpack/metalpack/verify"
 )
-
-// maxEnvironment caps environment.json, in bytes.
-const maxEnvironment = 32 << 20
 
 // Version is one installed version of an environment.
 type Version struct {
@@ -58,7 +56,7 @@ func (h *Home) load(name, id string) (*Version, error) {
 	if v.Tree, err = bundle.ParseTree(data); err != nil {
 		return nil, damaged(fmt.Errorf("%s: %w", dir, err))
 	}
-	data, err = readStoreFile(filepath.Join(dir, filepath.FromSlash(bundle.EnvironmentPath)), maxEnvironment)
+	data, err = readStoreFile(filepath.Join(dir, filepath.FromSlash(bundle.EnvironmentPath)), unpack.MaxEnvironment)
 	if err != nil {
 		return nil, damaged(err)
 	}
