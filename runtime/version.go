@@ -107,6 +107,21 @@ func (h *Home) Active(name string) (*Version, error) {
 	return v, err
 }
 
+// Origin says what the active version was installed from: the reference in the
+// user's words and the digest of the manifest. It needs the version's marker
+// alone, so that a version that [Home.Active] cannot read can be repaired.
+// Errors are those of Active.
+func (h *Home) Origin(name string) (ref string, manifest digest.Digest, err error) {
+	if err := bundle.CheckName(name); err != nil {
+		return "", "", err
+	}
+	m, err := readMarker(h.VersionDir(name, h.activeID(name)))
+	if err != nil {
+		return "", "", damaged(err)
+	}
+	return m.Reference, m.ManifestDigest, nil
+}
+
 // Versions lists the installed versions of an environment, the active one
 // first, then by release and id. Versions that cannot be read are left out and
 // named by the error, which wraps [verify.ErrDamaged].

@@ -101,14 +101,24 @@ type endpoint struct {
 	manager *proxy.Manager
 	witness *witness
 	failed  chan error
+	release func() error // of the environment
 }
 
 // startEndpoint listens and serves until closed.
-func (a *app) startEndpoint(ctx context.Context, o serveOptions) (*endpoint, error) {
+func (a *app) startEndpoint(ctx context.Context, o serveOptions) (_ *endpoint, err error) {
 	home, name, err := a.home(o.env)
 	if err != nil {
 		return nil, err
 	}
+	release, err := home.Use(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, release())
+		}
+	}()
 	version, err := home.Active(name)
 	if err != nil {
 		return nil, err
@@ -129,7 +139,7 @@ func (a *app) startEndpoint(ctx context.Context, o serveOptions) (*endpoint, err
 	if err != nil {
 		return nil, err
 	}
-	ep := &endpoint{url: "http://" + ln.Addr().String(), profile: profile, store: store, failed: make(chan error, 1)}
+	ep := &endpoint{url: "http://" + ln.Addr().String(), profile: profile, store: store, failed: make(chan error, 1), release: release}
 	ep.manager = proxy.NewManager(proxy.ManagerConfig{
 		Engine: profile, VersionDir: version.Dir, Profile: version.Env.Launch[profile], Resolve: resolver(store), LogDir: logs, Events: a.Events(),
 	})
@@ -189,7 +199,7 @@ func (ep *endpoint) close(ctx context.Context) error {
 	if serr := ep.server.Shutdown(ctx); serr != nil {
 		err = errors.Join(err, ep.server.Close())
 	}
-	return err
+	return errors.Join(err, ep.release())
 }
 
 // listen opens a loopback address and nothing else.
