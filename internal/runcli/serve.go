@@ -12,8 +12,10 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -25,8 +27,11 @@ import (
 // defaultAddr is where serve listens unless METALRUN_HOST or --addr says else.
 const defaultAddr = "127.0.0.1:12436"
 
-// stopTimeout bounds how long serve takes to end after the signal.
-const stopTimeout = 15 * time.Second
+// How long serve takes to end after the signal.
+const (
+	stopTimeout   = 15 * time.Second // all of it
+	answerTimeout = 2 * time.Second  // of answers, once the engine is gone
+)
 
 type serveOptions struct {
 	addr       string
@@ -196,7 +201,10 @@ func (ep *endpoint) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	err := ep.manager.Close(ctx)
-	if serr := ep.server.Shutdown(ctx); serr != nil {
+	// What is left is answers that say so, and clients that never end a request.
+	answers, cancelAnswers := context.WithTimeout(ctx, answerTimeout)
+	defer cancelAnswers()
+	if serr := ep.server.Shutdown(answers); serr != nil {
 		err = errors.Join(err, ep.server.Close())
 	}
 	return errors.Join(err, ep.release())
@@ -204,17 +212,25 @@ func (ep *endpoint) close(ctx context.Context) error {
 
 // listen opens a loopback address and nothing else.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, edge.Usagef("serve: address %q: want host:port", addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return nil, edge.Usagef("serve: address %q: the port must be a number from 0, which picks a free one, to 65535", addr)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, edge.Usagef("serve: address %q is not loopback: everyone who reaches it could use the engine", addr)
 	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, edge.WithHint(fmt.Errorf("serve: %w", err), "another program has the port, perhaps another 'metalrun serve': pass --addr 127.0.0.1:0 for a free one")
+	case errors.Is(err, syscall.EACCES):
+		return nil, edge.WithHint(fmt.Errorf("serve: %w", err), "ports below 1024 belong to the system: take a higher one")
+	case err != nil:
+		return nil, fmt.Errorf("serve: %w", err)
 	}
 	return ln, nil
 }
