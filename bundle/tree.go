@@ -20,6 +20,7 @@ const treeHeader = "metalpack-tree 1"
 const (
 	MaxTree        = 64 << 20 // bytes
 	MaxTreeEntries = 1_000_000
+	MaxTreeDirs    = 100_000 // each costs a reader as much as a file, and a line can name sixty
 	MaxTreeSize    = 1 << 42 // bytes of all files; sums of more would overflow
 )
 
@@ -180,14 +181,17 @@ func parseRow(row string) (e TreeEntry, err error) {
 
 // CheckCollisions reports the first two entries that cannot stand side by
 // side: equal under [CollisionKey], in directories whose names differ only in
-// case or normalisation, or one a parent of the other. The error wraps
-// [ErrInvalid].
+// case or normalisation, or one a parent of the other. More than [MaxTreeDirs]
+// directories are refused too. The error wraps [ErrInvalid].
 func CheckCollisions(entries []TreeEntry) error {
 	var seen Collisions
 	seen.Grow(len(entries))
 	for i := range entries {
 		if old, p, ok := seen.Add(entries[i].Path, i); ok {
 			return collision(old.Path, p)
+		}
+		if len(seen.seen)-(i+1) > MaxTreeDirs {
+			return fmt.Errorf("%q: more than %d directories: %w", entries[i].Path, MaxTreeDirs, ErrInvalid)
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ package bundle_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -50,6 +51,16 @@ func TestTreeRoundTrip(t *testing.T) {
 	}
 }
 
+// manyDirs names sixty directories in each line: what a reader keeps of them
+// would be fifty times the tree.
+func manyDirs() string {
+	var b strings.Builder
+	for i := range bundle.MaxTreeDirs/60 + 1 {
+		b.WriteString(file(fmt.Sprintf("%04d", i) + strings.Repeat("/d", 60)))
+	}
+	return b.String()
+}
+
 func TestParseTreeRefuses(t *testing.T) {
 	t.Parallel()
 	for name, in := range map[string]string{
@@ -83,6 +94,7 @@ func TestParseTreeRefuses(t *testing.T) {
 		"sha256 upper case":      treeHead + strings.Replace(file("a"), sum, strings.ToUpper(sum), 1),
 		"no layer":               treeHead + strings.Replace(file("a"), "bucket/00", "", 1),
 		"unknown type":           treeHead + "h" + file("a")[1:],
+		"too many directories":   treeHead + manyDirs(),
 		"link with a size":       treeHead + strings.Replace(link("a", "b"), "\t0\t", "\t1\t", 1),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,7 +4,6 @@
 package runtime
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -89,67 +88,4 @@ func (h *Home) isPointerDir(name string, e fs.DirEntry) bool {
 	}
 	entries, err := os.ReadDir(dir)
 	return err == nil && (len(entries) == 0 || len(entries) == 1 && h.activeID(name) != "")
-}
-
-// Uninstall removes all versions of an environment, with what lies in staging.
-// Errors: [bundle.ErrNotFound] when it is not installed, [bundle.ErrInvalid]
-// when its directory holds something that metalrun did not install, ctx's
-// cause.
-func (h *Home) Uninstall(ctx context.Context, name string) (err error) {
-	if err := bundle.CheckName(name); err != nil {
-		return err
-	}
-	if _, err := os.Lstat(h.EnvironmentDir(name)); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("environment %s: %w", name, bundle.ErrNotFound)
-	}
-	unlock, err := h.lock(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	if err := h.sweepEnvironment(name); err != nil {
-		return err
-	}
-	if err := h.checkOurs(name); err != nil {
-		return err
-	}
-	dir := h.EnvironmentDir(name)
-	// The pointer first: an environment that is half removed is not active.
-	err = errors.Join(
-		removeFile(filepath.Join(dir, filepath.FromSlash(pointerPath))),
-		os.RemoveAll(filepath.Join(dir, versionsDir)),
-		removeFile(filepath.Join(dir, dockerVersionFile)),
-		h.forget(name),
-	)
-	if err != nil {
-		return err
-	}
-	// What is not ours stays, and with it its directory.
-	for _, d := range []string{filepath.Dir(filepath.Join(dir, filepath.FromSlash(pointerPath))), dir} {
-		if left, err := os.ReadDir(d); err == nil && len(left) > 0 {
-			continue
-		}
-		if err := removeFile(d); err != nil {
-			return err
-		}
-	}
-	return fsatomic.SyncDir(h.Dir)
-}
-
-// forget drops an environment from the state.
-func (h *Home) forget(name string) error {
-	s, err := h.readState()
-	if err != nil {
-		return err
-	}
-	delete(s.Environments, name)
-	return h.writeState(s)
-}
-
-// removeFile removes a file or an empty directory that may be gone.
-func removeFile(name string) error {
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,10 @@ const libraryPath = "lib/python3.12"
 
 // pythonNoSpace is how Python begins the message of a full disk.
 const pythonNoSpace = "[Errno 28]"
+
+// compileTimeout bounds the compilation, which takes a minute for the largest
+// environments: an interpreter that hangs is for the probes to tell of.
+const compileTimeout = 15 * time.Minute
 
 // compile makes the byte code of a staged version: unchecked-hash, because all
 // files have one mtime and a timestamp would call stale byte code valid. Byte
@@ -47,7 +52,9 @@ func compile(ctx context.Context, dir string, events bundle.EventFunc) (err erro
 	scratch := private.Path
 	e := bundle.Event{Kind: bundle.EventStarted, What: "byte code"}
 	events.Emit(e)
-	res, err := child.Run(ctx, child.Spec{
+	inTime, cancel := context.WithTimeoutCause(ctx, compileTimeout, fmt.Errorf("still running after %s", compileTimeout))
+	defer cancel()
+	res, err := child.Run(inTime, child.Spec{
 		Path: filepath.Join(dir, filepath.FromSlash(interpreter)),
 		// Without -B the interpreter would leave timestamp byte code of what
 		// the compiler itself imports, and then not compile that again.

@@ -137,8 +137,14 @@ func matches(name string, e bundle.TreeEntry) bool {
 // reuse takes files from installed versions of any environment.
 func (f *filler) reuse(ctx context.Context) error {
 	sources, err := f.home.filesBySHA256(f.missing)
-	if err != nil || len(sources) == 0 {
+	if err != nil {
 		return err
+	}
+	// What is to be repaired holds its own files, also when it lost its tree.
+	if own := f.home.VersionDir(f.art.env.Name, f.art.id); exists(own) {
+		for _, e := range f.missing {
+			sources[e.SHA256] = append(sources[e.SHA256], filepath.Join(own, filepath.FromSlash(e.Path)))
+		}
 	}
 	f.mu.Lock()
 	var todo []bundle.TreeEntry

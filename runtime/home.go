@@ -138,7 +138,8 @@ func (h *Home) sweepEnvironment(name string) error {
 }
 
 // Environments lists the installed environments by name: those that have a
-// complete version. A home that does not exist has none.
+// complete version, or a pointer to one that was complete. A home that does not
+// exist has none.
 func (h *Home) Environments() ([]string, error) {
 	dirs, err := os.ReadDir(h.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -156,7 +157,7 @@ func (h *Home) Environments() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(ids) > 0 {
+		if len(ids) > 0 || h.activeID(d.Name()) != "" {
 			names = append(names, d.Name())
 		}
 	}

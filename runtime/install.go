@@ -83,7 +83,7 @@ func (in *install) note(format string, args ...any) {
 
 // run makes the version unless it is there and sound, and activates it.
 func (in *install) run(ctx context.Context, before string) error {
-	if err := in.clearOthers(); err != nil {
+	if err := in.home.clearStaging(in.options.Events, in.art.id); err != nil {
 		return err
 	}
 	name, id := in.art.env.Name, in.art.id
@@ -136,18 +136,19 @@ func (in *install) probeOptions() verify.ProbeOptions {
 	return verify.ProbeOptions{Timeout: in.options.ProbeTimeout, Events: in.options.Events}
 }
 
-// clearOthers removes what broken attempts at other versions left.
-func (in *install) clearOthers() error {
-	dirs, err := os.ReadDir(in.home.store(stagingDir))
+// clearStaging removes unfinished installs but that of keep. The caller has the
+// lock: nobody works on them.
+func (h *Home) clearStaging(events bundle.EventFunc, keep string) error {
+	dirs, err := os.ReadDir(h.store(stagingDir))
 	if err != nil {
 		return err
 	}
 	for _, d := range dirs {
-		if d.Name() == in.art.id {
+		if d.Name() == keep {
 			continue
 		}
-		in.note("removing what an unfinished install of %s left", d.Name())
-		if err := os.RemoveAll(filepath.Join(in.home.store(stagingDir), d.Name())); err != nil {
+		events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("removing what an unfinished install of %s left", d.Name())})
+		if err := os.RemoveAll(h.StagingDir(d.Name())); err != nil {
 			return err
 		}
 	}

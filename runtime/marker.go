@@ -127,11 +127,16 @@ type environmentState struct {
 	Previous string `json:"previous,omitempty"`
 }
 
-// readState returns an empty state when there is none.
+// readState returns an empty state when there is none, and when it is damaged:
+// all that is lost with it is which version was before, and that must not keep
+// anybody from installing or uninstalling.
 func (h *Home) readState() (*state, error) {
-	s := &state{Version: formatVersion}
+	s := new(state)
 	err := readJSON(h.store(stateFile), s)
-	if err != nil && !errors.Is(err, bundle.ErrNotFound) {
+	switch {
+	case errors.Is(err, bundle.ErrNotFound), errors.Is(err, bundle.ErrInvalid):
+		s = &state{Version: formatVersion}
+	case err != nil:
 		return nil, err
 	}
 	if s.Version != formatVersion {

@@ -14,11 +14,9 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/bundle/unpack"
 	"github.com/metalpack/metalpack/verify"
 )
-
-// maxEnvironment caps environment.json, in bytes.
-const maxEnvironment = 32 << 20
 
 // Version is one installed version of an environment.
 type Version struct {
@@ -58,7 +56,7 @@ func (h *Home) load(name, id string) (*Version, error) {
 	if v.Tree, err = bundle.ParseTree(data); err != nil {
 		return nil, damaged(fmt.Errorf("%s: %w", dir, err))
 	}
-	data, err = readStoreFile(filepath.Join(dir, filepath.FromSlash(bundle.EnvironmentPath)), maxEnvironment)
+	data, err = readStoreFile(filepath.Join(dir, filepath.FromSlash(bundle.EnvironmentPath)), unpack.MaxEnvironment)
 	if err != nil {
 		return nil, damaged(err)
 	}
@@ -107,6 +105,21 @@ func (h *Home) Active(name string) (*Version, error) {
 		return nil, damaged(err)
 	}
 	return v, err
+}
+
+// Origin says what the active version was installed from: the reference in the
+// user's words and the digest of the manifest. It needs the version's marker
+// alone, so that a version that [Home.Active] cannot read can be repaired.
+// Errors are those of Active.
+func (h *Home) Origin(name string) (ref string, manifest digest.Digest, err error) {
+	if err := bundle.CheckName(name); err != nil {
+		return "", "", err
+	}
+	m, err := readMarker(h.VersionDir(name, h.activeID(name)))
+	if err != nil {
+		return "", "", damaged(err)
+	}
+	return m.Reference, m.ManifestDigest, nil
 }
 
 // Versions lists the installed versions of an environment, the active one

@@ -168,3 +168,16 @@ func TestHostileMetadata(t *testing.T) {
 		}
 	}
 }
+
+// A file of the metadata layer is refused by the size in its header, before
+// room is made for it.
+func TestLargeMetadata(t *testing.T) {
+	t.Parallel()
+	for p, size := range map[string]int64{bundle.EnvironmentPath: MaxEnvironment, bundle.TreePath: bundle.MaxTree, "metalpack/more": 32 << 20} {
+		blob := zstdOf(t, rawTar(t, raw{name: "env/" + p, typeflag: tar.TypeReg, size: size + 1})[5*512:]) // without the good ones
+		_, _, _, err := Metadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), "env")
+		if want := fmt.Sprintf("%q: %d bytes, more than %d", p, size+1, size); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 const (
 	MaxMetadata      = bundle.MaxTree + 32<<20 // decoded bytes
 	MaxMetadataFiles = 64
+	MaxEnvironment   = 8 << 20 // bytes of environment.json, which a reader holds several times over
 )
 
 // Metadata reads the metadata layer from its blob r. The name is that of the
@@ -102,15 +103,26 @@ func (m *metadata) entry(h *tar.Header, content io.Reader) error {
 	case len(m.files) == MaxMetadataFiles:
 		return fmt.Errorf("tar: more than %d files: %w", MaxMetadataFiles, bundle.ErrInvalid)
 	}
-	data, err := io.ReadAll(content) // bounded by the stream's budget
-	if err != nil {
-		return fmt.Errorf("tar: %q: %w", p, err)
+	if limit := metadataLimit(p); h.Size > limit {
+		return fmt.Errorf("tar: %q: %d bytes, more than %d: %w", p, h.Size, limit, bundle.ErrInvalid)
 	}
-	if data == nil {
-		data = []byte{}
+	data := make([]byte, h.Size)
+	if _, err := io.ReadFull(content, data); err != nil {
+		return fmt.Errorf("tar: %q: %w", p, err)
 	}
 	m.files[p], m.modes[p] = data, h.Mode
 	return nil
+}
+
+// metadataLimit caps one file, in bytes.
+func metadataLimit(p string) int64 {
+	switch p {
+	case bundle.TreePath:
+		return bundle.MaxTree
+	case bundle.EnvironmentPath:
+		return MaxEnvironment
+	}
+	return MaxMetadata - bundle.MaxTree
 }
 
 // decode parses the two files that must be there and checks all others

@@ -33,7 +33,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.CommandContext(ctx, program, args[3:]...)
 	cmd.Dir, cmd.Stdin, cmd.Stderr = ts.MkAbs("."), tty, tty
 	cmd.Env = []string{"TERM=xterm"}
-	for _, key := range []string{"HOME", "CI", "NO_COLOR", "XDG_CACHE_HOME", "DOCKER_CONFIG", "PATH"} {
+	for _, key := range []string{"HOME", "CI", "NO_COLOR", "XDG_CACHE_HOME", "DOCKER_CONFIG", "PATH", "METALRUN_HOME", "MODELS_PATH"} {
 		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true} // fd 0 is the terminal

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"path/filepath"
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -58,6 +59,11 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 	ref, err := bundle.ParseSource(word, "")
 	if err != nil {
 		return edge.Errorf(edge.ErrUsage, "%w", err)
+	}
+	if ref.Path != "" { // a repair may be called for elsewhere
+		if ref.Path, err = filepath.Abs(ref.Path); err != nil {
+			return err
+		}
 	}
 	src, closeSource, err := transports.OpenSource(ref, a.remote())
 	if err != nil {

@@ -150,7 +150,7 @@ func (a *app) uninstallVerb() verb {
 func (a *app) uninstall(ctx context.Context, env string) (string, error) {
 	home, name, err := a.home(env)
 	if err == nil {
-		return name, home.Uninstall(ctx, name)
+		return name, inUse(home.Uninstall(ctx, name, a.Events()))
 	}
 	if env == "" || !errors.Is(err, bundle.ErrNotFound) {
 		return "", err
@@ -159,5 +159,13 @@ func (a *app) uninstall(ctx context.Context, env string) (string, error) {
 	if home, err = runtime.OpenHome(a.Env.Getenv); err != nil {
 		return "", err
 	}
-	return env, home.Uninstall(ctx, env)
+	return env, home.Uninstall(ctx, env, a.Events())
+}
+
+// inUse says what to do about an environment that is served from.
+func inUse(err error) error {
+	if errors.Is(err, runtime.ErrInUse) {
+		return edge.WithHint(err, "stop 'metalrun serve' or 'metalrun run', then uninstall again")
+	}
+	return err
 }

@@ -14,7 +14,7 @@ import (
 func rows() []edge.Row {
 	return []edge.Row{
 		{Is: verify.ErrProbe, Code: edge.ExitVerification, Hint: "nothing was activated; the probe's own words are above. Is the release meant for this system?"},
-		{Is: verify.ErrDamaged, Code: edge.ExitVerification, Hint: "install the same reference again: files that are right are kept, the others replaced"},
+		{Is: verify.ErrDamaged, Code: edge.ExitVerification, Hint: "'metalrun verify --repair' mends it: files that are right are kept, the others fetched again"},
 		{Is: runtime.ErrNotEnvironment, Code: edge.ExitError, Hint: "if it is a model: 'metalrun pull REFERENCE'"},
 		{Is: launch.ErrNotReady, Code: edge.ExitError},
 		{Is: launch.ErrExited, Code: edge.ExitError},

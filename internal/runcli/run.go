@@ -127,10 +127,13 @@ func (c *chat) once(ctx context.Context, prompt string) error {
 // loop asks every line of stdin until it ends.
 func (c *chat) loop(ctx context.Context) error {
 	c.app.Note("chat with %s; an empty line or the end of input ends it", c.model)
-	lines := bufio.NewScanner(c.app.Env.Stdin)
-	lines.Buffer(nil, maxAnswerLine)
-	for lines.Scan() && strings.TrimSpace(lines.Text()) != "" {
-		answer, err := c.ask(ctx, lines.Text())
+	lines := readLines(ctx, c.app.Env.Stdin)
+	for {
+		line, err := lines.next(ctx)
+		if err != nil || strings.TrimSpace(line) == "" {
+			return err
+		}
+		answer, err := c.ask(ctx, line)
 		if err != nil {
 			return err
 		}
@@ -140,7 +143,6 @@ func (c *chat) loop(ctx context.Context) error {
 			}
 		}
 	}
-	return lines.Err()
 }
 
 // ask streams the answer to stdout, or collects it under --json.

@@ -12,8 +12,10 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -25,8 +27,11 @@ import (
 // defaultAddr is where serve listens unless METALRUN_HOST or --addr says else.
 const defaultAddr = "127.0.0.1:12436"
 
-// stopTimeout bounds how long serve takes to end after the signal.
-const stopTimeout = 15 * time.Second
+// How long serve takes to end after the signal.
+const (
+	stopTimeout   = 15 * time.Second // all of it
+	answerTimeout = 2 * time.Second  // of answers, once the engine is gone
+)
 
 type serveOptions struct {
 	addr       string
@@ -103,14 +108,24 @@ type endpoint struct {
 	manager *proxy.Manager
 	witness *witness
 	failed  chan error
+	release func() error // of the environment
 }
 
 // startEndpoint listens and serves until closed.
-func (a *app) startEndpoint(ctx context.Context, o serveOptions) (*endpoint, error) {
+func (a *app) startEndpoint(ctx context.Context, o serveOptions) (_ *endpoint, err error) {
 	home, name, err := a.home(o.env)
 	if err != nil {
 		return nil, err
 	}
+	release, err := home.Use(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, release())
+		}
+	}()
 	version, err := home.Active(name)
 	if err != nil {
 		return nil, err
@@ -131,7 +146,7 @@ func (a *app) startEndpoint(ctx context.Context, o serveOptions) (*endpoint, err
 	if err != nil {
 		return nil, err
 	}
-	ep := &endpoint{url: "http://" + ln.Addr().String(), profile: profile, store: store, failed: make(chan error, 1)}
+	ep := &endpoint{url: "http://" + ln.Addr().String(), profile: profile, store: store, failed: make(chan error, 1), release: release}
 	ep.manager = proxy.NewManager(proxy.ManagerConfig{
 		Engine: profile, VersionDir: version.Dir, Profile: version.Env.Launch[profile], Resolve: resolver(store), LogDir: logs, Events: a.Events(),
 	})
@@ -188,25 +203,36 @@ func (ep *endpoint) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	err := ep.manager.Close(ctx)
-	if serr := ep.server.Shutdown(ctx); serr != nil {
+	// What is left is answers that say so, and clients that never end a request.
+	answers, cancelAnswers := context.WithTimeout(ctx, answerTimeout)
+	defer cancelAnswers()
+	if serr := ep.server.Shutdown(answers); serr != nil {
 		err = errors.Join(err, ep.server.Close())
 	}
-	return err
+	return errors.Join(err, ep.release())
 }
 
 // listen opens a loopback address and nothing else.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, edge.Usagef("serve: address %q: want host:port", addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return nil, edge.Usagef("serve: address %q: the port must be a number from 0, which picks a free one, to 65535", addr)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, edge.Usagef("serve: address %q is not loopback: everyone who reaches it could use the engine", addr)
 	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, edge.WithHint(fmt.Errorf("serve: %w", err), "another program has the port, perhaps another 'metalrun serve': pass --addr 127.0.0.1:0 for a free one")
+	case errors.Is(err, syscall.EACCES):
+		return nil, edge.WithHint(fmt.Errorf("serve: %w", err), "ports below 1024 belong to the system: take a higher one")
+	case err != nil:
+		return nil, fmt.Errorf("serve: %w", err)
 	}
 	return ln, nil
 }

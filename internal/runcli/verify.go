@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/transports"
 	"github.com/metalpack/metalpack/internal/edge"
@@ -78,6 +80,11 @@ func (a *app) runVerify(ctx context.Context, o verifyOptions) error {
 		return err
 	}
 	v, err := home.Active(name)
+	reloaded := 0
+	if errors.Is(err, verify.ErrDamaged) {
+		v, err = a.reload(ctx, home, name, err, o)
+		reloaded = 1
+	}
 	if err != nil {
 		return err
 	}
@@ -85,24 +92,39 @@ func (a *app) runVerify(ctx context.Context, o verifyOptions) error {
 	if err != nil {
 		return err
 	}
-	repaired := 0
+	repaired := reloaded
 	if n := len(report.Failures); n > 0 && o.repair {
 		a.Note("%v", report.Err())
-		if v, err = a.repairVersion(ctx, home, v, o.deep); err != nil {
+		if v, err = a.repairVersion(ctx, home, v.Reference, v.ManifestDigest, o.deep); err != nil {
 			return err
 		}
 		if report, err = home.Verify(ctx, name, o.deep, a.Events()); err != nil {
 			return err
 		}
-		repaired = n
+		repaired += n
 	}
 	return a.probe(ctx, verified{Environment: name, Version: v.ID, Files: report, Repaired: repaired}, v, o)
 }
 
+// reload repairs a version that cannot be read: what it says about itself is
+// damaged, and perhaps more. If its marker is left, that says where it came
+// from.
+func (a *app) reload(ctx context.Context, home *runtime.Home, name string, damage error, o verifyOptions) (*runtime.Version, error) {
+	reference, manifest, err := home.Origin(name)
+	switch {
+	case err != nil:
+		return nil, edge.WithHint(damage, "it does not tell any more where it came from: 'metalrun install REFERENCE' with the reference it was installed by mends it")
+	case !o.repair:
+		return nil, edge.WithHint(damage, "'%s' mends it: files that are right are kept, the others fetched from %s", o.again(), reference)
+	}
+	a.Note("%v", damage)
+	return a.repairVersion(ctx, home, reference, manifest, o.deep)
+}
+
 // repairVersion fetches what is damaged of a version from where it came from,
 // whatever its tag means today.
-func (a *app) repairVersion(ctx context.Context, home *runtime.Home, v *runtime.Version, deep bool) (_ *runtime.Version, err error) {
-	ref, err := bundle.ParseSource(v.Reference, "")
+func (a *app) repairVersion(ctx context.Context, home *runtime.Home, reference string, manifest digest.Digest, deep bool) (_ *runtime.Version, err error) {
+	ref, err := bundle.ParseSource(reference, "")
 	if err != nil {
 		return nil, err
 	}
@@ -111,9 +133,9 @@ func (a *app) repairVersion(ctx context.Context, home *runtime.Home, v *runtime.
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	res, err := home.Install(ctx, src, v.ManifestDigest.String(), v.Reference, runtime.InstallOptions{Host: runtime.HostPlatform(ctx), Events: a.Events(), Deep: deep})
+	res, err := home.Install(ctx, src, manifest.String(), reference, runtime.InstallOptions{Host: runtime.HostPlatform(ctx), Events: a.Events(), Deep: deep})
 	if errors.Is(err, bundle.ErrNotFound) {
-		return nil, edge.WithHint(err, "%s does not have what was installed any more; 'metalrun install %s' takes what it has now", ref, v.Reference)
+		return nil, edge.WithHint(err, "%s does not have what was installed any more; 'metalrun install %s' takes what it has now", ref, reference)
 	}
 	return &res.Version, err
 }

@@ -21,7 +21,7 @@ import (
 // Defaults of [Config] and of [bundle.Profile].
 const (
 	DefaultReady = 5 * time.Minute
-	DefaultGrace = 10 * time.Second
+	DefaultGrace = 5 * time.Second
 	DefaultQuiet = 15 * time.Second
 )
 

@@ -160,7 +160,7 @@ func (s *Server) spawn(ctx context.Context) (err error) {
 // group, and cleans up.
 func (s *Server) reap() {
 	waitErr := s.process.Wait()
-	found, _ := s.watch.poll() // an unreadable log leaves the exit status
+	found, _ := s.watch.final() // an unreadable log leaves the exit status
 	failure := s.failure(found, ErrExited)
 	failure.setExit(waitErr)
 	cleanErr := errors.Join(s.log.Close(), s.private.Remove())

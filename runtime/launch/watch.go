@@ -19,6 +19,7 @@ import (
 const (
 	maxLine           = 64 << 10
 	maxTracebackLines = 300
+	maxPoll           = 16 << 20 // bytes that one look takes in: an engine may write faster than anybody reads
 )
 
 // watcher reads a log as it grows and keeps what matters of it.
@@ -46,12 +47,12 @@ type finding struct {
 	complete  bool // the traceback has its last line
 }
 
-// poll reads what is new and returns the state.
+// poll reads what is new, or the first of it, and returns the state.
 func (w *watcher) poll() (finding, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	buffer := make([]byte, 32<<10)
-	for {
+	for end := w.offset + maxPoll; w.offset < end; {
 		n, err := w.file.ReadAt(buffer, w.offset)
 		w.offset += int64(n)
 		w.feed(buffer[:n])
@@ -70,6 +71,21 @@ func (w *watcher) poll() (finding, error) {
 		traceback: strings.Join(w.traceback.lines, "\n"),
 		complete:  w.traceback.done,
 	}, nil
+}
+
+// final is the last poll of a log that nobody writes to any more. If more is
+// new than one look takes in, it looks at the end.
+func (w *watcher) final() (finding, error) {
+	info, err := w.file.Stat()
+	if err != nil {
+		return finding{}, err
+	}
+	w.mu.Lock()
+	if end := info.Size() - maxPoll; end > w.offset {
+		w.offset, w.partial = end, nil
+	}
+	w.mu.Unlock()
+	return w.poll()
 }
 
 // forget drops traceback and advice: what a ready engine said before is not

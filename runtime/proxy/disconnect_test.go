@@ -77,3 +77,42 @@ func TestClientLeaves(t *testing.T) {
 		t.Errorf("the engine saw %q", s)
 	}
 }
+
+// TestEngineBreaksOff: an answer of a kind that has no place for an error is
+// cut when the engine breaks off, so that nobody takes the half for the whole.
+func TestEngineBreaksOff(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"audio/mpeg", "text/plain"} {
+		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			if _, err := io.WriteString(w, "half"); err != nil {
+				t.Error(err)
+			}
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				t.Error(err)
+			}
+			panic(http.ErrAbortHandler)
+		}))
+		defer upstream.Close()
+		backend := &fixed{url: upstream.URL, released: make(chan struct{})}
+		server := httptest.NewServer(proxy.New(proxy.Options{
+			Backends: backend, Endpoints: []string{"/v1/audio/speech"},
+			Models: proxy.ModelsFunc(func(context.Context) ([]proxy.Model, error) { return []proxy.Model{{ID: "ai/x:latest"}}, nil }),
+		}))
+		defer server.Close()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/v1/audio/speech", strings.NewReader(`{}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if string(data) != "half" || err == nil {
+			t.Errorf("%s: got %q, %v: want half and an error", kind, data, err)
+		}
+		<-backend.released
+	}
+}

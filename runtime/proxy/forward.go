@@ -152,7 +152,30 @@ func (h *handler) answer(ctx context.Context, w http.ResponseWriter, resp *http.
 	default:
 		header(w, resp)
 		w.WriteHeader(resp.StatusCode)
-		_, _ = io.Copy(w, resp.Body) // the status is sent: nothing more can be said
+		if err := pass(w, resp.Body); err != nil {
+			panic(http.ErrAbortHandler) // the status is sent: only a cut can tell that this is not all
+		}
+	}
+}
+
+// pass copies an answer of a kind that is not looked into. It returns an error
+// if the engine broke off, or the client did.
+func pass(w http.ResponseWriter, r io.Reader) error {
+	control := http.NewResponseController(w)
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := r.Read(buf)
+		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // as in stream
+		if _, werr := w.Write(buf[:n]); werr != nil {
+			return werr
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_ = control.Flush() // as in stream
 	}
 }
 

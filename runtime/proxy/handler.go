@@ -206,7 +206,25 @@ func (h *handler) find(ctx context.Context, name string) (Model, error) {
 		return m, nil
 	}
 	return Model{}, newError(http.StatusNotFound, "model", "model_not_found",
-		fmt.Sprintf("no model %q here: 'metalrun pull' fetches one, 'metalrun list' shows those there are", name))
+		fmt.Sprintf("no model %q here: 'metalrun pull' fetches one, 'metalrun list' shows those there are%s", name, offer(listed(models))))
+}
+
+// offered is how many models an error names.
+const offered = 10
+
+// offer names the models that there are, for who cannot type commands here.
+func offer(models []Model) string {
+	if len(models) == 0 {
+		return ""
+	}
+	names := make([]string, 0, offered+1)
+	for _, m := range models[:min(len(models), offered)] {
+		names = append(names, m.ID)
+	}
+	if more := len(models) - offered; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return ": " + strings.Join(names, ", ")
 }
 
 // match finds the model that has the name, word for word or as a short form

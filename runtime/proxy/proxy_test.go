@@ -178,7 +178,7 @@ func TestErrors(t *testing.T) {
 		status     int
 		code, text string
 	}{
-		{"/v1/chat/completions", `{"model": "nope"}`, 404, "model_not_found", "metalrun pull"},
+		{"/v1/chat/completions", `{"model": "nope"}`, 404, "model_not_found", "'metalrun list' shows those there are: docker.io/ai/tiny:latest, localhost:5000/ai/other:v1"},
 		{"/v1/chat/completions", `{"messages": []}`, 400, "model_required", "several"},
 		{"/v1/chat/completions", `{"model": 1}`, 400, "invalid_type", "string"},
 		{"/v1/chat/completions", `nonsense`, 400, "invalid_json", "JSON"},
