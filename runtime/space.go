@@ -42,14 +42,7 @@ func spaceFor(files map[string]bundle.TreeEntry, tree *bundle.Tree) int64 {
 
 // checkSpace compares what is still to be written with what is free.
 func (f *filler) checkSpace() error {
-	room, err := diskspace.Free(f.dir)
-	if err != nil {
-		return err
-	}
-	if need := spaceFor(f.missing, f.art.tree); need > room {
-		return &SpaceError{Dir: f.home.Dir, Need: need, Free: room}
-	}
-	return nil
+	return diskspace.Check(f.home.Dir, spaceFor(f.missing, f.art.tree))
 }
 
 // spaceError says of an error of a full disk how much room there should be.
