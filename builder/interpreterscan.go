@@ -26,10 +26,11 @@ import (
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
-// Caps on an interpreter archive. The real ones unpack to 0.1 GB.
+// Caps on an interpreter archive. The real ones have 4,000 entries and unpack to
+// 0.1 GB, or 0.4 with debug data.
 const (
-	maxInterpreter        = 4 << 30
-	maxInterpreterEntries = 100_000
+	maxInterpreter        = 1 << 30
+	maxInterpreterEntries = 30_000
 )
 
 // scanVersion is the version of the file that a scan is remembered in.
@@ -152,8 +153,12 @@ func (s *interpreterStore) scan(ctx context.Context) (_ *interpreterScan, err er
 		}()
 	}
 	scan := &interpreterScan{Version: scanVersion}
-	at := &counter{r: io.LimitReader(plain, maxInterpreter)}
-	if err := scan.run(ctx, at); err != nil {
+	at := &counter{r: io.LimitReader(plain, maxInterpreter+1)}
+	err = scan.run(ctx, at)
+	if at.n > maxInterpreter { // which may have cut it: the reason, then
+		err = fmt.Errorf("unpacks to more than %d bytes: %w", maxInterpreter, bundle.ErrInvalid)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if compressed {
@@ -205,7 +210,7 @@ func (c *counter) Read(p []byte) (int, error) {
 func (s *interpreterScan) run(ctx context.Context, at *counter) error {
 	tr := tar.NewReader(at)
 	seen := map[string]bool{}
-	for {
+	for n := 0; ; n++ {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
 			_, err = io.Copy(io.Discard, at) // a cached copy must be whole
@@ -217,6 +222,9 @@ func (s *interpreterScan) run(ctx context.Context, at *counter) error {
 		if err := alive(ctx); err != nil {
 			return err
 		}
+		if n == maxInterpreterEntries {
+			return fmt.Errorf("more than %d entries: %w", maxInterpreterEntries, bundle.ErrInvalid)
+		}
 		p, err := interpreterPath(h.Name)
 		if err != nil {
 			return err
@@ -224,8 +232,8 @@ func (s *interpreterScan) run(ctx context.Context, at *counter) error {
 		if h.Typeflag == tar.TypeDir {
 			continue
 		}
-		if seen[p] || len(seen) > maxInterpreterEntries {
-			return fmt.Errorf("%q appears twice, or is one of too many: %w", h.Name, bundle.ErrInvalid)
+		if seen[p] {
+			return fmt.Errorf("%q appears twice: %w", h.Name, bundle.ErrInvalid)
 		}
 		seen[p] = true
 		if err := s.add(p, h, tr, at.n); err != nil {
@@ -256,6 +264,9 @@ func (s *interpreterScan) add(p string, h *tar.Header, tr io.Reader, offset int6
 	}
 	switch h.Typeflag {
 	case tar.TypeSymlink:
+		if len(h.Linkname) > bundle.MaxPath { // before it is kept; what else is wrong with it counts if it is not stripped
+			return fmt.Errorf("a link of %d bytes, more than %d: %w", len(h.Linkname), bundle.MaxPath, bundle.ErrInvalid)
+		}
 		s.Links = append(s.Links, scannedLink{p, h.Linkname})
 		return nil
 	case tar.TypeReg:

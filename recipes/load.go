@@ -24,9 +24,9 @@ const FileName = "recipe.yaml"
 
 // Caps on what is read from a recipe's directory.
 const (
-	maxRecipe  = 1 << 20  // bytes of recipe.yaml
-	maxFile    = 16 << 20 // bytes of a lock or requirements file
-	maxExtends = 8        // recipes above one another
+	maxRecipe  = 128 << 10 // bytes of recipe.yaml; the decoder compares each key with all before it
+	maxFile    = 4 << 20   // bytes of a lock or requirements file
+	maxExtends = 8         // recipes above one another
 )
 
 //go:embed */recipe.yaml */requirements.in */pylock.*.toml

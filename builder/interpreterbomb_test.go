@@ -1,0 +1,99 @@
+// Copyright The metalpack Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package builder
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/metalpack/metalpack/builder/wheel/wheeltest"
+	"github.com/metalpack/metalpack/bundle"
+)
+
+// TestInterpreterBombs: an archive that is small and would unpack to what no
+// machine holds ends at a cap, with nothing left in the cache.
+func TestInterpreterBombs(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"directories": {zipped(t, entries(t, tar.TypeDir, "python/d%d/", "")), "more than 30000 entries"},
+		"links":       {zipped(t, entries(t, tar.TypeSymlink, "python/l%d", "x")), "more than 30000 entries"},
+		"zeros after": {append(zipped(t, wheeltest.Interpreter("darwin", "arm64", nil)), zeros(t, maxInterpreter)...), "unpacks to more than 1073741824 bytes"},
+	} {
+		in := input(t)
+		setInterpreter(t, &in, c.data)
+		if _, err := Preview(t.Context(), in); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), "cpython.tar: "+c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// entries is an archive of one entry more than there may be.
+func entries(t *testing.T, kind byte, name, target string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	tw := tar.NewWriter(&b)
+	for i := range maxInterpreterEntries + 1 {
+		if err := tw.WriteHeader(&tar.Header{Name: fmt.Sprintf(name, i), Typeflag: kind, Linkname: target, Mode: 0o755}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func zipped(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// zeros is n zero bytes, as gzip members of 16 MiB.
+func zeros(t *testing.T, n int) []byte {
+	t.Helper()
+	const piece = 16 << 20
+	return bytes.Repeat(zipped(t, make([]byte, piece)), n/piece)
+}
+
+// TestLiveLinks: a long chain of links is followed once, whatever the order of a
+// map; circles and dead ends are left out.
+func TestLiveLinks(t *testing.T) {
+	t.Parallel()
+	links := map[string]string{"a": "b", "b": "a", "self": "self", "dead": "nowhere", "d/up": "../file", "dir": "d", "end": "dead"}
+	want := []string{"d/up", "dir"}
+	const long = 20_000
+	for i := range long {
+		p := fmt.Sprintf("l%05d", i)
+		links[p] = fmt.Sprintf("l%05d", i+1)
+		want = append(want, p)
+	}
+	links[fmt.Sprintf("l%05d", long)] = "file"
+	want = append(want, fmt.Sprintf("l%05d", long))
+	there := map[string]bool{"file": true, "d": true, "d/x": true}
+	got := liveLinks(links, maps.Clone(there))
+	slices.Sort(got)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
