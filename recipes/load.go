@@ -218,10 +218,17 @@ func readFile(at place, name string, limit int64) (_ []byte, err error) {
 	if err := bundle.CheckPath(name); err != nil {
 		return nil, fmt.Errorf("%s: %w", at.file(FileName), err)
 	}
-	f, err := at.fs.Open(name)
+	info, err := fs.Stat(at.fs, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", at.file(name), bundle.ErrNotFound)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", at.file(name), err)
+	}
+	if !info.Mode().IsRegular() { // to open a FIFO takes until somebody writes
+		return nil, fmt.Errorf("%s: not a regular file: %w", at.file(name), bundle.ErrInvalid)
+	}
+	f, err := at.fs.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", at.file(name), err)
 	}

@@ -199,21 +199,21 @@ func (j *job) linked(ctx context.Context, w Want) (bool, error) {
 
 // copyFrom puts a file on disk into the cache, if it is there.
 func (j *job) copyFrom(ctx context.Context, w Want, path string) (_ bool, err error) {
-	src, err := os.Open(path)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer fsatomic.CloseErr(&err, src)
-	info, err := src.Stat()
+	if !info.Mode().IsRegular() { // to open a FIFO takes until somebody writes, whatever ctx says
+		return false, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
+	}
+	src, err := os.Open(path)
 	if err != nil {
 		return false, err
 	}
-	if !info.Mode().IsRegular() {
-		return false, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
-	}
+	defer fsatomic.CloseErr(&err, src)
 	return j.fill(ctx, w, path, func(p *partial) error {
 		if err := p.restart(); err != nil { // a disk is faster than finding out what fits
 			return err
