@@ -157,11 +157,15 @@ func (j *job) each(ctx context.Context, wants []Want, try func(context.Context, 
 	return missing, nil
 }
 
-// cached looks into the cache.
+// cached looks into the cache, and says so if what lay there was damaged.
 func (j *job) cached(ctx context.Context, w Want) (bool, error) {
+	_, absent := os.Lstat(j.Cache.Path(w.SHA256))
 	ok, err := j.Cache.Verify(ctx, w.SHA256)
-	if ok {
+	switch {
+	case ok:
 		j.skipped(w, "in the cache")
+	case err == nil && absent == nil:
+		j.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: w.File, Reason: fmt.Sprintf("%s: the copy in the cache was damaged and has been removed", w.File)})
 	}
 	return ok, err
 }
