@@ -30,12 +30,29 @@ func TestInterpreterBombs(t *testing.T) {
 	}{
 		"directories": {zipped(t, entries(t, tar.TypeDir, "python/d%d/", "")), "more than 30000 entries"},
 		"links":       {zipped(t, entries(t, tar.TypeSymlink, "python/l%d", "x")), "more than 30000 entries"},
-		"zeros after": {append(zipped(t, wheeltest.Interpreter("darwin", "arm64", nil)), zeros(t, maxInterpreter)...), "unpacks to more than 1073741824 bytes"},
 	} {
 		in := input(t)
 		setInterpreter(t, &in, c.data)
 		if _, err := Preview(t.Context(), in); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), "cpython.tar: "+c.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestInterpreterZeros: what follows the end of the tar counts too.
+func TestInterpreterZeros(t *testing.T) {
+	t.Parallel()
+	in := input(t)
+	good := wheeltest.Interpreter("darwin", "arm64", nil)
+	setInterpreter(t, &in, append(zipped(t, good), zipped(t, make([]byte, 1<<20))...))
+	s, err := newInterpreterStore(&in, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for most, want := range map[int64]string{int64(len(good)) + 1<<20: "<nil>", int64(len(good)): fmt.Sprintf("unpacks to more than %d bytes: invalid", len(good)), 1000: "unpacks to more than 1000 bytes: invalid"} {
+		s.most = most
+		if _, err := s.scan(t.Context()); fmt.Sprint(err) != want {
+			t.Errorf("%d: %v, want %s", most, err, want)
 		}
 	}
 }
@@ -67,13 +84,6 @@ func zipped(t *testing.T, data []byte) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
-}
-
-// zeros is n zero bytes, as gzip members of 16 MiB.
-func zeros(t *testing.T, n int) []byte {
-	t.Helper()
-	const piece = 16 << 20
-	return bytes.Repeat(zipped(t, make([]byte, piece)), n/piece)
 }
 
 // TestLiveLinks: a long chain of links is followed once, whatever the order of a

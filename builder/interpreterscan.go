@@ -66,6 +66,7 @@ type interpreterStore struct {
 	memo    string // file of the scan
 	copy    string // file of the expanded archive
 	keep    bool   // whether memo and copy may be written
+	most    int64  // bytes that the archive may unpack to
 }
 
 func newInterpreterStore(in *Input, keep bool) (*interpreterStore, error) {
@@ -74,7 +75,7 @@ func newInterpreterStore(in *Input, keep bool) (*interpreterStore, error) {
 	}
 	dir := filepath.Join(in.CacheDir, "interpreters")
 	place := filepath.Join(dir, in.Interpreter.SHA256)
-	s := &interpreterStore{in.Interpreter, place + ".json", place + ".tar", keep}
+	s := &interpreterStore{in.Interpreter, place + ".json", place + ".tar", keep, maxInterpreter}
 	if !keep {
 		return s, nil
 	}
@@ -153,10 +154,10 @@ func (s *interpreterStore) scan(ctx context.Context) (_ *interpreterScan, err er
 		}()
 	}
 	scan := &interpreterScan{Version: scanVersion}
-	at := &counter{r: io.LimitReader(plain, maxInterpreter+1)}
+	at := &counter{r: io.LimitReader(plain, s.most+1)}
 	err = scan.run(ctx, at)
-	if at.n > maxInterpreter { // which may have cut it: the reason, then
-		err = fmt.Errorf("unpacks to more than %d bytes: %w", maxInterpreter, bundle.ErrInvalid)
+	if at.n > s.most { // which may have cut it: the reason, then
+		err = fmt.Errorf("unpacks to more than %d bytes: %w", s.most, bundle.ErrInvalid)
 	}
 	if err != nil {
 		return nil, err

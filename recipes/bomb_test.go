@@ -28,10 +28,10 @@ func TestBombs(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"bytes":         {head + strings.Repeat("#", 128<<10), "more than 131072 bytes"},
 		"depth":         {head + "strip: " + strings.Repeat("[", 100_000), "exceeded max depth"},
-		"keys":          {head + repeat(10_000, "x%d: 1\n"), "recipe.yaml:1001:1: more than 1000 keys"},
-		"one key":       {head + "launch:\n" + strings.Repeat("  a: {}\n", 10_000), `recipe.yaml:5:3: "a" is already defined at line 4`},
+		"keys":          {head + repeat(2_000, "x%d: 1\n"), "recipe.yaml:1001:1: more than 1000 keys"},
+		"one key":       {head + "launch:\n" + strings.Repeat("  a: {}\n", 3_000), `recipe.yaml:5:3: "a" is already defined at line 4`},
 		"long key":      {head + "? " + strings.Repeat("k", 100_000) + "\n: 1\n", "unknown field"},
-		"errors":        {head + "targets:\n" + strings.Repeat("- {}\n", 20_000), "more errors: invalid"},
+		"errors":        {head + "targets:\n" + strings.Repeat("- {}\n", 1_000), "more errors: invalid"},
 		"braces":        {head + "strip: [\"" + strings.Repeat("{a,b}", 60) + "\"]\n", "more than 8 braces or double stars"},
 		"stars":         {head + "strip: [\"" + strings.Repeat("**/a/", 60) + "b\"]\n", "more than 8 braces or double stars"},
 		"waived braces": {head + "wheels: {waive: [{package: a, rule: pth, reason: x, path: \"" + strings.Repeat("{a,b}", 60) + "\"}]}\n", "wheels.waive[0].path: "},

@@ -165,7 +165,7 @@ func (j *job) cached(ctx context.Context, w Want) (bool, error) {
 	case ok:
 		j.skipped(w, "in the cache")
 	case err == nil && absent == nil:
-		j.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: w.File, Reason: fmt.Sprintf("%s: the copy in the cache was damaged and has been removed", w.File)})
+		j.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: w.File, Reason: w.File + ": the copy in the cache was damaged and has been removed"})
 	}
 	return ok, err
 }

@@ -15,7 +15,7 @@ import (
 const (
 	maxBrackets = 200_000 // and braces, outside of texts
 	maxValues   = 500_000 // commas, equals signs and lines, outside of texts
-	maxKeys     = 1_000     // different ones, headers of tables included
+	maxKeys     = 1_000   // different ones, headers of tables included
 	maxKey      = 256     // bytes of one
 )
 
