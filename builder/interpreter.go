@@ -79,6 +79,9 @@ func (s *interpreterStore) plan(in *Input, scan *interpreterScan) ([]plannedFile
 		if err := bundle.CheckLink(l.Path, l.Target); err != nil {
 			return nil, err
 		}
+		if there[l.Path] { // with files below: other readers go through the link
+			return nil, fmt.Errorf("%q is a symlink and a directory: %w", "python/"+l.Path, bundle.ErrInvalid)
+		}
 		links[l.Path] = l.Target
 	}
 	for _, p := range liveLinks(links, there) {
@@ -141,18 +144,23 @@ func isPipScript(p string) bool {
 }
 
 // liveLinks returns the links that lead to a file or directory, perhaps through
-// other links.
+// other links. Each is followed once.
 func liveLinks(links map[string]string, there map[string]bool) (live []string) {
-	for {
-		found := false
-		for p, target := range links {
-			if !there[p] && there[path.Join(path.Dir(p), target)] {
-				there[p], found = true, true
-				live = append(live, p)
-			}
+	followed := map[string]bool{}
+	for p := range links {
+		var chain []string
+		for !there[p] && !followed[p] && links[p] != "" {
+			followed[p] = true
+			chain = append(chain, p)
+			p = path.Join(path.Dir(p), links[p])
 		}
-		if !found {
-			return live
+		if !there[p] {
+			continue
 		}
+		for _, l := range chain {
+			there[l] = true
+		}
+		live = append(live, chain...)
 	}
+	return live
 }

@@ -26,10 +26,11 @@ import (
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
-// Caps on an interpreter archive. The real ones unpack to 0.1 GB.
+// Caps on an interpreter archive. The real ones have 4,000 entries and unpack to
+// 0.1 GB, or 0.4 with debug data.
 const (
-	maxInterpreter        = 4 << 30
-	maxInterpreterEntries = 100_000
+	maxInterpreter        = 1 << 30
+	maxInterpreterEntries = 30_000
 )
 
 // scanVersion is the version of the file that a scan is remembered in.
@@ -65,6 +66,7 @@ type interpreterStore struct {
 	memo    string // file of the scan
 	copy    string // file of the expanded archive
 	keep    bool   // whether memo and copy may be written
+	most    int64  // bytes that the archive may unpack to
 }
 
 func newInterpreterStore(in *Input, keep bool) (*interpreterStore, error) {
@@ -73,7 +75,7 @@ func newInterpreterStore(in *Input, keep bool) (*interpreterStore, error) {
 	}
 	dir := filepath.Join(in.CacheDir, "interpreters")
 	place := filepath.Join(dir, in.Interpreter.SHA256)
-	s := &interpreterStore{in.Interpreter, place + ".json", place + ".tar", keep}
+	s := &interpreterStore{in.Interpreter, place + ".json", place + ".tar", keep, maxInterpreter}
 	if !keep {
 		return s, nil
 	}
@@ -152,8 +154,12 @@ func (s *interpreterStore) scan(ctx context.Context) (_ *interpreterScan, err er
 		}()
 	}
 	scan := &interpreterScan{Version: scanVersion}
-	at := &counter{r: io.LimitReader(plain, maxInterpreter)}
-	if err := scan.run(ctx, at); err != nil {
+	at := &counter{r: io.LimitReader(plain, s.most+1)}
+	err = scan.run(ctx, at)
+	if at.n > s.most { // which may have cut it: the reason, then
+		err = fmt.Errorf("unpacks to more than %d bytes: %w", s.most, bundle.ErrInvalid)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if compressed {
@@ -205,7 +211,7 @@ func (c *counter) Read(p []byte) (int, error) {
 func (s *interpreterScan) run(ctx context.Context, at *counter) error {
 	tr := tar.NewReader(at)
 	seen := map[string]bool{}
-	for {
+	for n := 0; ; n++ {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
 			_, err = io.Copy(io.Discard, at) // a cached copy must be whole
@@ -217,6 +223,9 @@ func (s *interpreterScan) run(ctx context.Context, at *counter) error {
 		if err := alive(ctx); err != nil {
 			return err
 		}
+		if n == maxInterpreterEntries {
+			return fmt.Errorf("more than %d entries: %w", maxInterpreterEntries, bundle.ErrInvalid)
+		}
 		p, err := interpreterPath(h.Name)
 		if err != nil {
 			return err
@@ -224,8 +233,8 @@ func (s *interpreterScan) run(ctx context.Context, at *counter) error {
 		if h.Typeflag == tar.TypeDir {
 			continue
 		}
-		if seen[p] || len(seen) > maxInterpreterEntries {
-			return fmt.Errorf("%q appears twice, or is one of too many: %w", h.Name, bundle.ErrInvalid)
+		if seen[p] {
+			return fmt.Errorf("%q appears twice: %w", h.Name, bundle.ErrInvalid)
 		}
 		seen[p] = true
 		if err := s.add(p, h, tr, at.n); err != nil {
@@ -256,6 +265,9 @@ func (s *interpreterScan) add(p string, h *tar.Header, tr io.Reader, offset int6
 	}
 	switch h.Typeflag {
 	case tar.TypeSymlink:
+		if len(h.Linkname) > bundle.MaxPath { // before it is kept; what else is wrong with it counts if it is not stripped
+			return fmt.Errorf("a link of %d bytes, more than %d: %w", len(h.Linkname), bundle.MaxPath, bundle.ErrInvalid)
+		}
 		s.Links = append(s.Links, scannedLink{p, h.Linkname})
 		return nil
 	case tar.TypeReg:

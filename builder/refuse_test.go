@@ -80,6 +80,8 @@ func TestPlanRefuses(t *testing.T) {
 		{Name: "other/x", Typeflag: tar.TypeReg},
 		{Name: "python/f", Typeflag: tar.TypeFifo},
 		{Name: "python/bin/python3", Typeflag: tar.TypeReg},
+		{Name: "python/lib", Typeflag: tar.TypeSymlink, Linkname: "bin"},
+		{Name: "python/share/l", Typeflag: tar.TypeSymlink, Linkname: strings.Repeat("x", bundle.MaxPath+1)}, // which is stripped
 	} {
 		cases["interpreter entry "+string(h.Typeflag)+" "+h.Name+" "+h.Linkname] = struct {
 			change func(t *testing.T, in *Input)

@@ -14,12 +14,16 @@ import (
 // each of a hundred thousand paths is held against each pattern.
 type stripPattern struct{ pattern, literal string }
 
+// maxBraces is how many of a pattern's braces are made alternatives of their own:
+// those of several multiply.
+const maxBraces = 2
+
 // newStripPatterns makes a pattern ready: one for each of its alternatives in
 // braces, since "{a,b}/c" is "a/c" or "b/c" and those are longer texts.
 func newStripPatterns(pattern string) (all []stripPattern) {
 	before, rest, ok := strings.Cut(pattern, "{")
 	inner, after, closed := strings.Cut(rest, "}")
-	if !ok || !closed || strings.ContainsAny(before+inner, `\[]{`) {
+	if !ok || !closed || strings.Count(pattern, "{") > maxBraces || strings.ContainsAny(before+inner, `\[]{`) {
 		return []stripPattern{{pattern, literal(pattern)}}
 	}
 	for one := range strings.SplitSeq(inner, ",") {

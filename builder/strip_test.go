@@ -5,6 +5,7 @@ package builder
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -32,5 +33,8 @@ func TestStripPatterns(t *testing.T) {
 	}
 	if got := newStripPatterns("lib/{pip,pip-*.dist-info}/**"); !slices.Equal(got, []stripPattern{{"lib/pip/**", "lib/pip"}, {"lib/pip-*.dist-info/**", ".dist-info"}}) {
 		t.Errorf("%q", got)
+	}
+	if got := newStripPatterns(strings.Repeat("{a,b}", 40)); len(got) != 1 { // 2^40 otherwise
+		t.Errorf("%d patterns", len(got))
 	}
 }

@@ -24,9 +24,9 @@ const FileName = "recipe.yaml"
 
 // Caps on what is read from a recipe's directory.
 const (
-	maxRecipe  = 1 << 20  // bytes of recipe.yaml
-	maxFile    = 16 << 20 // bytes of a lock or requirements file
-	maxExtends = 8        // recipes above one another
+	maxRecipe  = 128 << 10 // bytes of recipe.yaml; the decoder compares each key with all before it
+	maxFile    = 4 << 20   // bytes of a lock or requirements file
+	maxExtends = 8         // recipes above one another
 )
 
 //go:embed */recipe.yaml */requirements.in */pylock.*.toml
@@ -218,10 +218,17 @@ func readFile(at place, name string, limit int64) (_ []byte, err error) {
 	if err := bundle.CheckPath(name); err != nil {
 		return nil, fmt.Errorf("%s: %w", at.file(FileName), err)
 	}
-	f, err := at.fs.Open(name)
+	info, err := fs.Stat(at.fs, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", at.file(name), bundle.ErrNotFound)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", at.file(name), err)
+	}
+	if !info.Mode().IsRegular() { // to open a FIFO takes until somebody writes
+		return nil, fmt.Errorf("%s: not a regular file: %w", at.file(name), bundle.ErrInvalid)
+	}
+	f, err := at.fs.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", at.file(name), err)
 	}

@@ -46,6 +46,17 @@ func (c *checker) fail(field, format string, args ...any) {
 	c.errs = append(c.errs, c.r.Fault(field, format, args...))
 }
 
+// maxFaults is how many errors of a recipe are shown.
+const maxFaults = 100
+
+// joined makes one error of them, or nil.
+func joined(errs []error) error {
+	if n := len(errs) - maxFaults; n > 0 {
+		errs = append(errs[:maxFaults:maxFaults], fmt.Errorf("%d more errors: %w", n, bundle.ErrInvalid))
+	}
+	return errors.Join(errs...)
+}
+
 // must reports an error about a field, if there is one.
 func (c *checker) must(field string, err error) {
 	if err != nil {
@@ -80,6 +91,9 @@ func (r *Recipe) Validate() error {
 		}
 	}
 	c.wheels(r.Wheels)
+	if len(r.Strip) > maxStrip {
+		c.fail("strip", "%d patterns, more than %d", len(r.Strip), maxStrip)
+	}
 	for i, glob := range r.Strip {
 		c.strip(fmt.Sprintf("strip[%d]", i), glob)
 	}
@@ -93,7 +107,7 @@ func (r *Recipe) Validate() error {
 			c.fail(fmt.Sprintf("probes[%d]", i), "another probe is named %q too: reports could not tell them apart", p.Label())
 		}
 	}
-	return errors.Join(c.errs...)
+	return joined(c.errs)
 }
 
 // file checks a named file: inside the recipe's directory.
@@ -189,7 +203,7 @@ func (c *checker) wheels(w Wheels) {
 	for i, d := range w.Winner {
 		f := fmt.Sprintf("wheels.winner[%d]", i)
 		c.decision(f, d.Package, d.Reason)
-		c.file(f+".path", strings.TrimSuffix(d.Path, "/"))
+		c.covered(f+".path", d.Path)
 	}
 	for i, d := range w.Waive {
 		f := fmt.Sprintf("wheels.waive[%d]", i)
@@ -231,8 +245,17 @@ func (c *checker) waived(field, rule, path string, known []string) {
 		c.fail(field+".rule", "%q: known are %s", rule, strings.Join(known, ", "))
 	}
 	if path != "" {
-		c.file(field+".path", strings.TrimSuffix(path, "/"))
+		c.covered(field+".path", path)
 	}
+}
+
+// covered checks which files a decision is about: one, a directory, a pattern.
+func (c *checker) covered(field, path string) {
+	if laborious(path) {
+		c.fail(field, "%q: more than %d braces or double stars in one pattern", path, maxWild)
+		return
+	}
+	c.file(field, strings.TrimSuffix(path, "/"))
 }
 
 func (c *checker) wheelFile(field, file, address, sum string) {

@@ -33,10 +33,23 @@ const (
 )
 
 // strip checks a pattern: one that can match, and not what must stay.
+// maxStrip is the cap on patterns: each path is held against each of them.
+const maxStrip = 1000
+
+// maxWild is how often a pattern can have what makes matching try again: the ways
+// through it multiply.
+const maxWild = 8
+
+func laborious(glob string) bool {
+	return strings.Count(glob, "{") > maxWild || strings.Count(glob, ",") > maxWild*maxWild || strings.Count(glob, "**") > maxWild
+}
+
 func (c *checker) strip(field, glob string) {
 	switch {
 	case glob == "" || !doublestar.ValidatePattern(glob):
 		c.fail(field, "%q is no pattern", glob)
+	case laborious(glob):
+		c.fail(field, "%q: more than %d braces or double stars in one pattern", glob, maxWild)
 	case strings.HasPrefix(glob, "/") || strings.Contains("/"+glob, "/../") || strings.Contains("/"+glob, "/./"):
 		c.fail(field, "%q: want a pattern relative to the root, like share/**", glob)
 	case strings.HasSuffix(glob, "/"):

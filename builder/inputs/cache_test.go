@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/metalpack/metalpack/builder/inputs"
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -36,11 +38,20 @@ func TestDamagedCacheHeals(t *testing.T) {
 	if err := os.WriteFile(cache.Path(w.SHA256), data[1:], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (&inputs.Fetcher{Cache: cache}).Fetch(t.Context(), []inputs.Want{w}); err != nil {
+	var notes []string
+	f := &inputs.Fetcher{Cache: cache, Events: func(e bundle.Event) {
+		if e.Kind == bundle.EventNote {
+			notes = append(notes, e.Reason)
+		}
+	}}
+	if _, err := f.Fetch(t.Context(), []inputs.Want{w}); err != nil {
 		t.Fatal(err)
 	}
 	if ok, err := cache.Verify(t.Context(), w.SHA256); !ok || err != nil {
 		t.Errorf("%v, %v", ok, err)
+	}
+	if d := cmp.Diff([]string{w.File + ": the copy in the cache was damaged and has been removed"}, notes); d != "" {
+		t.Error(d)
 	}
 }
 

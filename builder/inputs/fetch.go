@@ -157,11 +157,15 @@ func (j *job) each(ctx context.Context, wants []Want, try func(context.Context, 
 	return missing, nil
 }
 
-// cached looks into the cache.
+// cached looks into the cache, and says so if what lay there was damaged.
 func (j *job) cached(ctx context.Context, w Want) (bool, error) {
+	_, absent := os.Lstat(j.Cache.Path(w.SHA256))
 	ok, err := j.Cache.Verify(ctx, w.SHA256)
-	if ok {
+	switch {
+	case ok:
 		j.skipped(w, "in the cache")
+	case err == nil && absent == nil:
+		j.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: w.File, Reason: w.File + ": the copy in the cache was damaged and has been removed"})
 	}
 	return ok, err
 }
@@ -199,21 +203,21 @@ func (j *job) linked(ctx context.Context, w Want) (bool, error) {
 
 // copyFrom puts a file on disk into the cache, if it is there.
 func (j *job) copyFrom(ctx context.Context, w Want, path string) (_ bool, err error) {
-	src, err := os.Open(path)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer fsatomic.CloseErr(&err, src)
-	info, err := src.Stat()
+	if !info.Mode().IsRegular() { // to open a FIFO takes until somebody writes, whatever ctx says
+		return false, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
+	}
+	src, err := os.Open(path)
 	if err != nil {
 		return false, err
 	}
-	if !info.Mode().IsRegular() {
-		return false, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
-	}
+	defer fsatomic.CloseErr(&err, src)
 	return j.fill(ctx, w, path, func(p *partial) error {
 		if err := p.restart(); err != nil { // a disk is faster than finding out what fits
 			return err

@@ -60,8 +60,9 @@ var (
 // Version is the lock-version this package writes.
 const Version = "1.0"
 
-// maxLock is the cap on a lock file, in bytes.
-const maxLock = 16 << 20
+// maxLock is the cap on a lock file, in bytes. One of 160 packages for a target
+// has 40,000.
+const maxLock = 4 << 20
 
 // Lock is a decoded pylock.toml.
 type Lock struct {
@@ -144,7 +145,11 @@ func Parse(file string, data []byte) (*Lock, error) {
 		return nil, fmt.Errorf("%s: more than %d bytes: %w", file, maxLock, bundle.ErrInvalid)
 	}
 	l := new(Lock)
-	if err := decode(data, l); err != nil {
+	err := checkShape(data)
+	if err == nil {
+		err = decode(data, l)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", file, err, bundle.ErrInvalid)
 	}
 	if err := l.validate(); err != nil {

@@ -6,6 +6,7 @@ package lock
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -116,7 +117,7 @@ func ForRecipe(r *recipes.Recipe, rt recipes.Target) (*Lock, []byte, []Wheel, er
 }
 
 func (l *Lock) wheelsOf(r *recipes.Recipe, t *target.Target) ([]Wheel, error) {
-	if err := Check(l, r, t); err != nil {
+	if err := errors.Join(Check(l, r, t), l.checkSecrets()); err != nil {
 		return nil, err
 	}
 	extras, err := extraWheels(r, t)
@@ -168,6 +169,29 @@ func (l *Lock) wheelsOf(r *recipes.Recipe, t *target.Target) ([]Wheel, error) {
 		}
 	}
 	return wheels, nil
+}
+
+// checkSecrets refuses addresses with credentials in any row: an environment holds
+// the whole lock, and everybody who can pull it reads that.
+func (l *Lock) checkSecrets() error {
+	for i := range l.Packages {
+		p := &l.Packages[i]
+		addresses := []string{p.Index, text(p.VCS["url"]), text(p.Sdist["url"])}
+		if p.Archive != nil {
+			addresses = append(addresses, p.Archive.URL)
+		}
+		for _, f := range p.Wheels {
+			addresses = append(addresses, f.URL)
+		}
+		for _, a := range addresses {
+			u, err := url.Parse(a)
+			if err != nil || u.User == nil || u.Scheme == "ssh" && u.User.String() == "git" { // which is a convention, not a login
+				continue
+			}
+			return fmt.Errorf("%s: an address with credentials, which every environment made of the lock would show: %w", p.Name, bundle.ErrInvalid)
+		}
+	}
+	return nil
 }
 
 // checkScheme refuses addresses that anybody on the way may answer for; on this

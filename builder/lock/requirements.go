@@ -43,12 +43,13 @@ func parseHashed(file string, data []byte) ([]hashedPin, error) {
 	lines := strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")
 	for i := 0; i < len(lines); i++ {
 		first := i
-		text := comment.ReplaceAllString(lines[i], "")
-		for strings.HasSuffix(text, `\`) && i+1 < len(lines) {
+		parts := []string{comment.ReplaceAllString(lines[i], "")}
+		for strings.HasSuffix(lastOf(parts), `\`) && i+1 < len(lines) {
 			i++
-			text = strings.TrimSuffix(text, `\`) + " " + comment.ReplaceAllString(lines[i], "")
+			parts[len(parts)-1] = strings.TrimSuffix(lastOf(parts), `\`)
+			parts = append(parts, comment.ReplaceAllString(lines[i], ""))
 		}
-		text = strings.TrimSpace(text)
+		text := strings.TrimSpace(strings.Join(parts, " "))
 		if text == "" || text == "--require-hashes" {
 			continue
 		}
@@ -61,6 +62,8 @@ func parseHashed(file string, data []byte) ([]hashedPin, error) {
 	}
 	return pins, nil
 }
+
+func lastOf(list []string) string { return list[len(list)-1] }
 
 // parsePin reads one requirement with its hashes.
 func parsePin(text string) (hashedPin, error) {

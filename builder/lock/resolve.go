@@ -113,10 +113,11 @@ func (o ResolveOptions) finish(ctx context.Context, r *recipes.Recipe, t *target
 	if len(extra) > 0 {
 		tool["extra"] = anys(extra)
 	}
-	return &Lock{
+	made := &Lock{
 		LockVersion: Version, CreatedBy: "metalpack", RequiresPython: "==" + t.PythonMinor() + ".*",
 		Environments: []string{t.Marker()}, Packages: rows, Tool: map[string]any{"metalpack": tool},
-	}, nil
+	}
+	return made, made.checkSecrets()
 }
 
 // anys is the list as the decoder would give it.

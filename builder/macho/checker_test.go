@@ -7,6 +7,7 @@ import (
 	"debug/macho"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -174,6 +175,10 @@ func malformed() map[string]struct {
 	sized := func(size uint32) []byte { return raw(le.AppendUint32(le.AppendUint32(nil, 1), size)) }
 	arm, amd := macho.CpuArm64, macho.CpuAmd64
 	many := make([]arch, MaxSlices+1)
+	var rpaths [][]byte
+	for i := range MaxForeign + 1 {
+		rpaths = append(rpaths, rpath(fmt.Sprintf("/opt/%d", i)))
+	}
 	thin := image{}.bytes()
 	return map[string]struct {
 		data []byte
@@ -194,6 +199,8 @@ func malformed() map[string]struct {
 		"path on the command":      {raw(command(macho.LoadCmdRpath, "x", 4)), "its path lies at byte 4 of"},
 		"path outside the command": {raw(command(macho.LoadCmdRpath, "x", 400)), "its path lies at byte 400 of"},
 		"path without an end":      {raw(command(macho.LoadCmdRpath, "", 12, 0x61616161)), "its path has no end"},
+		"endless foreign paths":    {raw(rpaths...), "more than 64 paths that lead out of the system"},
+		"long foreign path":        {raw(rpath("/opt/" + strings.Repeat("x", maxPath))), "its path has 1029 bytes"},
 		"two signatures":           {raw(signatureAt(0, 0), signatureAt(0, 0)), "a second signature"},
 		"fat of 0":                 {fatTable(false), "a fat file of 0 slices"},
 		"fat of 17":                {fatTable(false, many...), "a fat file of 17 slices, want 1 to 16"},

@@ -144,9 +144,16 @@ func (r *commandReader) reference(kind string, data []byte) error {
 	if !ended {
 		return errors.New("its path has no end")
 	}
-	if name := strings.ToValidUTF8(string(p), "\uFFFD"); foreign(name) {
-		r.slice.Foreign = append(r.slice.Foreign, Reference{Kind: kind, Path: name})
+	name := strings.ToValidUTF8(string(p), "\uFFFD")
+	switch {
+	case !foreign(name):
+		return nil
+	case len(p) >= maxPath:
+		return fmt.Errorf("its path has %d bytes, more than macOS takes", len(p))
+	case len(r.slice.Foreign) == MaxForeign:
+		return fmt.Errorf("more than %d paths that lead out of the system", MaxForeign)
 	}
+	r.slice.Foreign = append(r.slice.Foreign, Reference{Kind: kind, Path: name})
 	return nil
 }
 

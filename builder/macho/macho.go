@@ -39,6 +39,8 @@ import (
 const (
 	MaxCommands = 1 << 20 // bytes of the load commands of one slice
 	MaxSlices   = 16      // of a fat file
+	MaxForeign  = 64      // references out of the system in one slice, which are kept
+	maxPath     = 1024    // bytes of such a path: PATH_MAX of macOS
 )
 
 // Kinds of a slice that the rules know by name, see [Slice].Kind.

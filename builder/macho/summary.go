@@ -146,7 +146,7 @@ func groupForeign(entries []Entry) []Foreign {
 					dir = path.Dir(dir)
 				}
 				key := [3]string{ref.Kind, e.Owner, dir}
-				if files := groups[key]; !slices.Contains(files, e.Path) {
+				if files := groups[key]; len(files) == 0 || files[len(files)-1] != e.Path { // entries are sorted
 					groups[key] = append(files, e.Path)
 				}
 			}

@@ -45,6 +45,12 @@ func rewriteScript(python string, script []byte) ([]byte, bool) {
 	return append([]byte(prelude(python)), rest...), true
 }
 
+// Caps on entry points. Real wheels have some dozens.
+const (
+	maxCommands = 10_000
+	maxTarget   = 1024 // bytes of a line that makes a command
+)
+
 // checkCommand reports why name cannot be a file in bin. The error wraps
 // ErrInvalid.
 func checkCommand(name string) error {
@@ -81,8 +87,8 @@ func parseEntryPoints(data []byte, python string) (map[string][]byte, error) {
 		name, value, ok := strings.Cut(line, "=")
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		target := entryTarget.FindStringSubmatch(value)
-		if !ok || target == nil {
-			return nil, invalid("%q: want NAME = MODULE:FUNCTION", line)
+		if !ok || target == nil || len(line) > maxTarget {
+			return nil, invalid("%q: want NAME = MODULE:FUNCTION", clip(line))
 		}
 		if err := checkCommand(name); err != nil {
 			return nil, err
@@ -91,7 +97,9 @@ func parseEntryPoints(data []byte, python string) (map[string][]byte, error) {
 		if old, twice := commands[name]; twice && !bytes.Equal(old, script) {
 			return nil, invalid("command %q appears twice", name)
 		}
-		commands[name] = script
+		if commands[name] = script; len(commands) > maxCommands {
+			return nil, invalid("more than %d commands", maxCommands)
+		}
 	}
 	if s.Err() != nil {
 		return nil, invalid("%w", s.Err())

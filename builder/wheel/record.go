@@ -24,12 +24,36 @@ type row struct {
 	size int64  // -1 if the row gives none
 }
 
+// maxRow is the cap on a row in bytes: a path, quoted, and what belongs to it.
+const maxRow = 2*bundle.MaxPath + 256
+
+// checkRows caps rows and what is in one, which the CSV reader would hold whole:
+// with a line break inside of quotes that can be all of the file.
+func checkRows(data []byte) error {
+	n := 0
+	for line := range bytes.Lines(data) {
+		n++
+		switch {
+		case n > MaxMembers:
+			return invalid("more than %d rows", MaxMembers)
+		case len(line) > maxRow:
+			return invalid("row %d: longer than %d bytes", n, maxRow)
+		case bytes.Count(line, []byte(`"`))%2 != 0:
+			return invalid("row %d: a quote is open at its end", n)
+		}
+	}
+	return nil
+}
+
 // parseRecord reads an incoming RECORD. own is its path in the archive. Errors
 // wrap ErrInvalid.
 func parseRecord(data []byte, own string) (map[string]row, error) {
+	if err := checkRows(data); err != nil {
+		return nil, err
+	}
 	r := csv.NewReader(bytes.NewReader(data))
 	r.FieldsPerRecord, r.ReuseRecord = -1, true
-	rows := make(map[string]row, min(bytes.Count(data, []byte("\n")), MaxMembers))
+	rows := make(map[string]row, bytes.Count(data, []byte("\n")))
 	for {
 		f, err := r.Read()
 		if errors.Is(err, io.EOF) {
@@ -39,7 +63,7 @@ func parseRecord(data []byte, own string) (map[string]row, error) {
 			return nil, invalid("%w", err)
 		}
 		if len(f) != 3 {
-			return nil, invalid("row %q: %d fields, want 3", f[0], len(f))
+			return nil, invalid("row %q: %d fields, want 3", clip(f[0]), len(f))
 		}
 		p := strings.TrimPrefix(f[0], "./")
 		if err := bundle.CheckPath(p); err != nil {
@@ -56,11 +80,20 @@ func parseRecord(data []byte, own string) (map[string]row, error) {
 	}
 }
 
+// clip shortens what a wheel says to what an error can show.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}
+
 func parseRow(f []string, own bool) (r row, err error) {
 	r.size = -1
 	if f[2] != "" {
 		if r.size, err = strconv.ParseInt(f[2], 10, 64); err != nil || r.size < 0 {
-			return r, invalid("row %q: size %q", f[0], f[2])
+			return r, invalid("row %q: size %q", f[0], clip(f[2]))
 		}
 	}
 	if f[1] == "" || own {
@@ -72,7 +105,7 @@ func parseRow(f []string, own bool) (r row, err error) {
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimRight(text, "="))
 	if err != nil || len(raw) != sha256.Size {
-		return r, invalid("row %q: hash %q", f[0], f[1])
+		return r, invalid("row %q: hash %q", f[0], clip(f[1]))
 	}
 	r.sum = hex.EncodeToString(raw)
 	return r, nil

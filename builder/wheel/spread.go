@@ -28,7 +28,7 @@ func (w *Wheel) readMetadata(name, ver string) error {
 		return invalid("METADATA: %d Name and %d Version fields, want one each", len(names), len(versions))
 	}
 	if Normalize(names[0]) != Normalize(name) || !sameVersion(ver, versions[0]) {
-		return invalid("METADATA: is of %s %s, the file name says %s %s", names[0], versions[0], name, ver)
+		return invalid("METADATA: is of %q %q, the file name says %s %s", clip(names[0]), clip(versions[0]), name, ver)
 	}
 	w.Name, w.Version = Normalize(name), versions[0]
 	about, err := w.text("WHEEL")
@@ -41,11 +41,11 @@ func (w *Wheel) readMetadata(name, ver string) error {
 	}
 	format := wheelFormat.FindStringSubmatch(formats[0])
 	if format == nil || format[1] != "1" {
-		return invalid("WHEEL: Wheel-Version %q, this program reads 1.x", formats[0])
+		return invalid("WHEEL: Wheel-Version %q, this program reads 1.x", clip(formats[0]))
 	}
 	w.Newer = strings.Trim(format[2], ".0") != ""
 	if pure := headers(about, "Root-Is-Purelib"); len(pure) != 1 || !strings.EqualFold(pure[0], "true") && !strings.EqualFold(pure[0], "false") {
-		return invalid("WHEEL: Root-Is-Purelib %q, want true or false", pure)
+		return invalid("WHEEL: %d Root-Is-Purelib fields, want one that is true or false", len(pure))
 	}
 	return nil
 }
@@ -271,8 +271,8 @@ func (w *Wheel) script(f File, m *member) (File, error) {
 	if err == nil && string(head) != mark {
 		return f, rc.Close()
 	}
-	if err == nil && m.size > maxScript {
-		err = invalid("a script of %d bytes, more than %d", m.size, maxScript)
+	if w.scripts += m.size; err == nil && w.scripts > maxScripts {
+		err = invalid("it and the other scripts to be rewritten have more than %d bytes", maxScripts)
 	}
 	var rest []byte
 	if err == nil {

@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -55,8 +56,11 @@ func Rules() []string { return []string{RulePth, RulePycache, RuleRecord, RuleSt
 const (
 	maxRecord   = 64 << 20
 	maxMetadata = 8 << 20
-	maxScript   = 4 << 20
+	maxScripts  = 4 << 20 // together, of those that are rewritten
 )
+
+// maxNamed is how many things of a kind an error names.
+const maxNamed = 5
 
 // installer is the content of INSTALLER.
 const installer = "metalpack\n"
@@ -85,6 +89,7 @@ type Wheel struct {
 	distInfo string // the one top-level *.dist-info directory
 	rows     map[string]row
 	files    []File // what is installed, RECORD excepted
+	scripts  int64  // bytes of those that were rewritten
 }
 
 // File is one file as it is installed.
@@ -138,7 +143,9 @@ func (w *Wheel) open(r io.ReaderAt, size int64) error {
 	if err := w.readMetadata(name, ver); err != nil {
 		return fmt.Errorf("%s/%w", w.distInfo, err)
 	}
-	return w.spread()
+	err = w.spread()
+	w.arch.byName = nil
+	return err
 }
 
 // site is where modules go, relative to the root.
@@ -153,15 +160,16 @@ func (w *Wheel) zipped() string {
 // findDistInfo finds the one metadata directory and holds its name against the
 // file name.
 func (w *Wheel) findDistInfo(name, ver string) error {
-	var found []string
+	tops := map[string]bool{}
 	for i := range w.arch.members {
 		top, _, _ := strings.Cut(w.arch.members[i].name, "/")
-		if strings.HasSuffix(strings.ToLower(top), ".dist-info") && !slices.Contains(found, top) {
-			found = append(found, top)
+		if strings.HasSuffix(strings.ToLower(top), ".dist-info") {
+			tops[top] = true
 		}
 	}
+	found := slices.Sorted(maps.Keys(tops))
 	if len(found) != 1 {
-		return invalid("%d .dist-info directories %q, want one", len(found), found)
+		return invalid("%d .dist-info directories %q, want one", len(found), found[:min(len(found), maxNamed)])
 	}
 	w.distInfo = found[0]
 	n, v, ok := strings.Cut(strings.TrimSuffix(found[0], ".dist-info"), "-")
@@ -173,12 +181,11 @@ func (w *Wheel) findDistInfo(name, ver string) error {
 
 // find returns a member by its name.
 func (w *Wheel) find(name string) (*member, bool) {
-	for i := range w.arch.members {
-		if m := &w.arch.members[i]; m.name == name && !m.dir {
-			return m, true
-		}
+	i, ok := w.arch.byName[name]
+	if !ok || w.arch.members[i].dir {
+		return nil, false
 	}
-	return nil, false
+	return &w.arch.members[i], true
 }
 
 // readRecord reads RECORD and holds it against the members.

@@ -78,6 +78,7 @@ type archive struct {
 	r       io.ReaderAt
 	size    int64
 	members []member
+	byName  map[string]int // of members; nil when the wheel is open
 
 	window   []byte // bytes from windowAt on, while headers are read
 	windowAt int64
@@ -224,7 +225,7 @@ func (a *archive) readCentral(d directory) error {
 		return err
 	}
 	a.members = make([]member, 0, min(d.count, int64(len(b))/lenCentral))
-	seen := make(map[string]bool, cap(a.members))
+	a.byName = make(map[string]int, cap(a.members))
 	var total int64
 	for len(b) > 0 {
 		m, n, err := parseCentral(b)
@@ -232,10 +233,10 @@ func (a *archive) readCentral(d directory) error {
 			return err
 		}
 		b = b[n:]
-		if seen[m.name] {
+		if _, twice := a.byName[m.name]; twice {
 			return invalid("%s: member appears twice", m.name)
 		}
-		seen[m.name] = true
+		a.byName[m.name] = len(a.members)
 		if total += m.size; total > MaxTotal || total > ratioFrom && total/MaxRatio > a.size {
 			return invalid("more than %d bytes inflated, or more than %d times its size", int64(MaxTotal), MaxRatio)
 		}

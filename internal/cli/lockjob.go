@@ -53,7 +53,7 @@ func (a *app) newLockJob(r *recipes.Recipe, o lockOptions) (*lockJob, error) {
 }
 
 // maxRequirements is the cap on a requirements file, in bytes.
-const maxRequirements = 16 << 20
+const maxRequirements = 4 << 20
 
 func readRequirements(path string) (_ []byte, err error) {
 	f, err := os.Open(path)

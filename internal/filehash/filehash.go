@@ -23,17 +23,20 @@ import (
 // it was read. Symlinks are followed. Errors wrap [bundle.ErrInvalid] for
 // anything but a file, are those of the file system, or the cause of ctx.
 func SHA256(ctx context.Context, path string) (sum string, before fs.FileInfo, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", nil, err
+	}
+	if !info.Mode().IsRegular() { // to open a FIFO takes until somebody writes, whatever ctx says
+		return "", nil, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", nil, err
 	}
 	defer fsatomic.CloseErr(&err, f)
-	info, err := f.Stat()
-	if err != nil {
+	if info, err = f.Stat(); err != nil {
 		return "", nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return "", nil, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
 	}
 	h := sha256.New()
 	if _, err = io.Copy(h, ctxio.Reader(ctx, f)); err != nil {
