@@ -27,16 +27,7 @@ func (j *job) lacks() (n int64) {
 }
 
 // checkSpace compares what is still to come with what is free.
-func (j *job) checkSpace() error {
-	room, err := diskspace.Free(j.Cache.dir)
-	if err != nil {
-		return err
-	}
-	if need := j.lacks(); need > room {
-		return &diskspace.Error{Dir: j.Cache.dir, Need: need, Free: room}
-	}
-	return nil
-}
+func (j *job) checkSpace() error { return diskspace.Check(j.Cache.dir, j.lacks()) }
 
 // spaceError says of an error of a full disk how much room there should be.
 func (j *job) spaceError(err error) error {
