@@ -6,7 +6,6 @@ package proxy_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -227,76 +226,6 @@ func TestEngineFails(t *testing.T) {
 	status, answer = b.post(t, "/v1/chat/completions", `{"model": "tiny", "x": "die"}`)
 	if status != http.StatusBadGateway || !strings.Contains(answer, "exit status 3: MemoryError: out of it") {
 		t.Errorf("at work: %d %s", status, answer)
-	}
-}
-
-// TestSingleFlightAndSwitch: many first requests start one engine; another
-// model replaces it.
-func TestSingleFlightAndSwitch(t *testing.T) {
-	t.Parallel()
-	b := start(t, launchtest.Sound)
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			if status, answer := b.post(t, "/v1/completions", `{"model": "tiny"}`); status != http.StatusOK {
-				t.Errorf("%d %s", status, answer)
-			}
-		})
-	}
-	wg.Wait()
-	if b.starts() != 1 || b.manager.Loaded() != tiny {
-		t.Errorf("%d starts, loaded %q", b.starts(), b.manager.Loaded())
-	}
-	if status, answer := b.post(t, "/v1/completions", `{"model": "localhost:5000/ai/other:v1"}`); status != http.StatusOK {
-		t.Errorf("other: %d %s", status, answer)
-	}
-	if b.starts() != 2 || b.manager.Loaded() != other {
-		t.Errorf("%d starts, loaded %q", b.starts(), b.manager.Loaded())
-	}
-}
-
-// TestPulledAnew: a name that has gone to another model is served by another
-// engine.
-func TestPulledAnew(t *testing.T) {
-	t.Parallel()
-	b := start(t, launchtest.Sound)
-	for n, key := range []string{"old", "new", "new"} {
-		b.mu.Lock()
-		b.key = key
-		b.mu.Unlock()
-		if status, answer := b.post(t, "/v1/completions", `{"model": "tiny"}`); status != http.StatusOK {
-			t.Errorf("%d %s", status, answer)
-		}
-		if want := min(n+1, 2); b.starts() != want || b.manager.Loaded() != key {
-			t.Errorf("%d starts, loaded %q", b.starts(), b.manager.Loaded())
-		}
-	}
-}
-
-// TestSwitchWaits: a model in use is not taken away.
-func TestSwitchWaits(t *testing.T) {
-	t.Parallel()
-	b := start(t, launchtest.Sound)
-	lease, err := b.manager.Acquire(t.Context(), tiny)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := b.manager.Acquire(ctx, other); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
-	}
-	lease.Release()
-	second, err := b.manager.Acquire(t.Context(), other)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second.Release()
-	if err := b.manager.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if _, err := b.manager.Acquire(t.Context(), tiny); !errors.Is(err, proxy.ErrClosed) {
-		t.Errorf("after Close: %v", err)
 	}
 }
 
