@@ -55,9 +55,9 @@ func (s *scan) lintShards(ctx context.Context) {
 // withoutIndex is the fix where the index is wrong and the shards may be right.
 const withoutIndex = "or --exclude \"" + shardIndex + "\": without it engines load all shards"
 
-// lintIndex reports each shard once.
+// lintIndex reports each shard once, and one tensor of each way to be elsewhere.
 func (s *scan) lintIndex(weights, owner map[string]string) {
-	named := map[string]bool{}
+	named, told := map[string]bool{}, map[bool]bool{}
 	for _, tensor := range sortedKeys(weights) {
 		shard := weights[tensor]
 		names, ok := s.tensors[shard]
@@ -68,9 +68,9 @@ func (s *scan) lintIndex(weights, owner map[string]string) {
 		case !ok:
 			s.find(RuleShards, SeverityError, shardIndex, s.missing(shard), "add the shard, "+withoutIndex)
 		}
-		if ok && !names[tensor] {
+		if lost := owner[tensor] == ""; ok && !names[tensor] && !told[lost] {
+			told[lost] = true
 			s.findElsewhere(tensor, shard, owner[tensor])
-			return
 		}
 		named[shard] = true
 	}

@@ -140,7 +140,7 @@ func (a *app) uninstallVerb() verb {
 			if err != nil {
 				return err
 			}
-			a.Events()(bundle.Event{Kind: bundle.EventNote, Reason: "models are kept"})
+			a.Note("models are kept")
 			return a.Result(map[string]string{"removed": name}, name+" is removed\n")
 		},
 	}
