@@ -4,6 +4,7 @@
 package httpstream_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -163,28 +165,57 @@ func TestHTTP2Reset(t *testing.T) {
 // no stall.
 func TestDrip(t *testing.T) {
 	t.Parallel()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		piece := make([]byte, 1)
-		if r.URL.Path == "/stream" {
-			piece = make([]byte, 8<<10)
-		}
-		for i := 0; i < 60 && r.Context().Err() == nil; i++ {
-			_, _ = w.Write(piece)
-			_ = http.NewResponseController(w).Flush()
-			<-time.After(10 * time.Millisecond)
-		}
-	}))
-	defer s.Close()
-	for path, want := range map[string]error{"/drip": httpstream.ErrStalled, "/stream": nil} {
-		b, err := httpstream.Get(t.Context(), s.Client(), s.URL+path, nil, 300*time.Millisecond)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := io.Copy(io.Discard, b)
-		if !errors.Is(err, want) {
-			t.Errorf("%s: %d bytes, %v", path, n, err)
-		}
-		_ = b.Close()
+	for name, test := range map[string]struct {
+		piece int           // bytes that come every ten milliseconds
+		rest  time.Duration // of the reader, after each
+		want  error
+	}{
+		"drip":        {1, 0, httpstream.ErrStalled},
+		"stream":      {8 << 10, 0, io.EOF},
+		"slow reader": {8 << 10, time.Second, io.EOF},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, err := httpstream.Get(t.Context(), drips{test.piece, 60}, "http://drips.test/", nil, 300*time.Millisecond)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = b.Close() }()
+				for err == nil {
+					_, err = b.Read(make([]byte, test.piece))
+					time.Sleep(test.rest)
+				}
+				if !errors.Is(err, test.want) {
+					t.Errorf("got %v, want %v", err, test.want)
+				}
+			})
+		})
+	}
+}
+
+// drips is a server whose answers come in pieces, ten milliseconds apart.
+type drips struct{ size, pieces int }
+
+func (d drips) Do(req *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(&dripping{req.Context(), d})}, nil
+}
+
+type dripping struct {
+	ctx context.Context
+	drips
+}
+
+func (d *dripping) Read(p []byte) (int, error) {
+	if d.pieces == 0 {
+		return 0, io.EOF
+	}
+	select {
+	case <-d.ctx.Done():
+		return 0, d.ctx.Err()
+	case <-time.After(10 * time.Millisecond):
+		d.pieces--
+		return min(d.size, len(p)), nil
 	}
 }
 
