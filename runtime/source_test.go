@@ -209,7 +209,7 @@ func wantActive(t *testing.T, h *Home, release string) *Version {
 		t.Errorf("verify: %v, %v", err, report.Err())
 	}
 	reached, err := filepath.EvalSymlinks(filepath.Join(h.Dir, "env/bin/python3"))
-	want, werr := filepath.EvalSymlinks(v.Interpreter())
+	want, werr := filepath.EvalSymlinks(filepath.Join(v.Dir, filepath.FromSlash(interpreter)))
 	if err != nil || werr != nil || reached != want {
 		t.Errorf("pointer leads to %s, want %s: %v %v", reached, want, err, werr)
 	}

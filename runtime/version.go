@@ -30,8 +30,14 @@ type Version struct {
 	Active         bool
 }
 
-// Interpreter is the path of the version's own interpreter.
-func (v *Version) Interpreter() string { return filepath.Join(v.Dir, filepath.FromSlash(interpreter)) }
+// Size is what its files have in bytes, byte code included.
+func (v *Version) Size() int64 {
+	n := v.Tree.Size()
+	for _, b := range v.Marker.ByteCode {
+		n += b.Size
+	}
+	return n
+}
 
 // load reads an installed version: its marker, the tree that the marker names,
 // and the environment.json that the tree names. Errors: [bundle.ErrNotFound] if

@@ -75,7 +75,10 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	res, err := home.Install(ctx, src, ref.Name(), ref.String(), runtime.InstallOptions{Host: runtime.HostPlatform(ctx), Events: a.Events()})
-	if err != nil {
+	switch {
+	case errors.Is(err, runtime.ErrNotEnvironment):
+		return edge.WithHint(fmt.Errorf("%s: %w", ref, err), "if it is a model: 'metalrun pull %s'", ref)
+	case err != nil:
 		return sourceError(ref, err)
 	}
 	v := res.Version

@@ -25,13 +25,13 @@ type versionRow struct {
 	Reference   string `json:"reference"`
 	Digest      string `json:"digest"` // of the manifest
 	Directory   string `json:"directory"`
-	Size        int64  `json:"size"` // bytes of its files
+	Size        int64  `json:"size"` // bytes of its files, byte code included
 }
 
 func newVersionRow(v runtime.Version) versionRow {
 	return versionRow{
 		Environment: v.Env.Name, Version: v.ID, Release: v.Env.Release, Active: v.Active,
-		Reference: v.Reference, Digest: v.ManifestDigest.String(), Directory: v.Dir, Size: v.Tree.Size(),
+		Reference: v.Reference, Digest: v.ManifestDigest.String(), Directory: v.Dir, Size: v.Size(),
 	}
 }
 
@@ -121,7 +121,7 @@ func statusText(text *strings.Builder, s runtime.Status) statusRow {
 		fmt.Fprintf(text, "  previous  %s\n", s.Previous)
 	}
 	for _, p := range s.Active.Marker.Probes {
-		fmt.Fprintf(text, "  probe     %s: %s %s\n", p.Name, p.Status, p.Reason)
+		text.WriteString(strings.TrimRight(fmt.Sprintf("  probe     %s: %s %s", p.Name, p.Status, p.Reason), " ") + "\n")
 	}
 	return row
 }

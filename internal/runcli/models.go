@@ -122,8 +122,12 @@ func suggest(store *modelstore.Store, word string, err error) error {
 	return edge.WithHint(err, "did you mean %s? 'metalrun list' shows all", strings.Join(near, " or "))
 }
 
-// suggestHere is suggest for a name that no registry has either.
+// suggestHere is suggest for a name that cannot be pulled either: no registry
+// has it, or none says so, as Docker Hub never does.
 func suggestHere(store *modelstore.Store, word string, err error) error {
+	if !errors.Is(err, bundle.ErrNotFound) && !errors.Is(err, bundle.ErrUnauthorized) && !errors.Is(err, bundle.ErrUnreachable) {
+		return err
+	}
 	models, lerr := store.List()
 	if near := modelstore.Near(models, word); lerr == nil && len(near) > 0 {
 		return edge.WithHint(err, "did you mean %s, of those that are here?", strings.Join(near, " or "))

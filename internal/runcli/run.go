@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -54,13 +55,43 @@ func (a *app) runVerb() verb {
 	}
 }
 
-func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err error) {
+// validate checks the command line, and makes the endpoint an address.
+func (o *runOptions) validate(args []string) (err error) {
 	if len(args) < 2 {
 		err = edge.WantArgs("run", args, "MODEL")
 	} else {
 		err = edge.WantArgs("run", args, "MODEL", "PROMPT")
 	}
-	if err != nil {
+	switch {
+	case err != nil:
+		return err
+	case o.maxTokens < 0:
+		return edge.Usagef("run: --max-tokens %d: want 0 or more", o.maxTokens)
+	case o.endpoint == "":
+		return nil
+	case o.env != "" || o.engine != "":
+		return edge.Usagef("run: --env and --engine choose what is started here: the server at --endpoint runs already")
+	}
+	o.endpoint, err = endpointAddress(o.endpoint)
+	return err
+}
+
+// endpointAddress reads the address of a server, as serve prints it, as it
+// takes it for --addr, or as clients want it, with /v1.
+func endpointAddress(word string) (string, error) {
+	address := word
+	if !strings.Contains(word, "://") {
+		address = "http://" + word
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return "", edge.Usagef("run: endpoint %q: want an address like http://%s", word, defaultAddr)
+	}
+	return strings.TrimSuffix(strings.TrimRight(address, "/"), "/v1"), nil
+}
+
+func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err error) {
+	if err := o.validate(args); err != nil {
 		return err
 	}
 	name, err := localName(args[0])
@@ -82,7 +113,7 @@ func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err erro
 		defer func() { err = errors.Join(ep.witness.instead(err), ep.close(ctx)) }()
 		o.endpoint = ep.url
 	}
-	c := &chat{app: a, endpoint: strings.TrimSuffix(o.endpoint, "/"), model: name, maxTokens: o.maxTokens}
+	c := &chat{app: a, endpoint: o.endpoint, model: name, maxTokens: o.maxTokens}
 	if len(args) == 2 {
 		return c.once(ctx, args[1])
 	}
@@ -99,7 +130,7 @@ func (a *app) ensureModel(ctx context.Context, name, word string) (string, error
 	m, err := store.Find(name)
 	if errors.Is(err, bundle.ErrNotFound) {
 		a.Note("%s is not in the store: pulling it", word)
-		if m, err = a.pull(ctx, word, nil); errors.Is(err, bundle.ErrNotFound) {
+		if m, err = a.pull(ctx, word, nil); err != nil {
 			err = suggestHere(store, word, err)
 		}
 	}
@@ -158,12 +189,16 @@ func (c *chat) ask(ctx context.Context, prompt string) (string, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint+"/v1/chat/completions", bytes.NewReader(data))
 	if err != nil {
-		return "", edge.Usagef("run: endpoint %q: %v", c.endpoint, err)
+		return "", err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %w", c.endpoint, err, bundle.ErrUnreachable)
+		if uerr, ok := errors.AsType[*url.Error](err); ok { // it repeats the address
+			err = uerr.Err
+		}
+		return "", edge.WithHint(fmt.Errorf("%s: %w: %w", c.endpoint, bundle.ErrUnreachable, err),
+			"does 'metalrun serve' run there? Without --endpoint the command starts an engine itself")
 	}
 	defer func() { _ = res.Body.Close() }() // it was read only
 	if res.StatusCode != http.StatusOK {

@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/metalpack/metalpack/bundle/remote"
@@ -116,11 +117,15 @@ func (a *app) runOne(ctx context.Context, v verb, args []string) error {
 	return v.usage(v.run(ctx, words))
 }
 
+// oneDash is where errors of package flag name a flag, with one dash where the
+// help has two.
+var oneDash = regexp.MustCompile(`^(flag needs an argument: |invalid (?:boolean )?value .*" for (?:flag )?)-`)
+
 // flagError is the usage error of flags that do not parse.
 func (v verb) flagError(fs *flag.FlagSet, err error) error {
 	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
 	if !unknown {
-		return edge.Usagef("%s: %v", v.name, err)
+		return edge.Usagef("%s: %s", v.name, oneDash.ReplaceAllString(err.Error(), "$1--"))
 	}
 	var known []string
 	fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })

@@ -108,7 +108,12 @@ func TestUnknown(t *testing.T) {
 		{[]string{"help", "instal"}, "unknown command \"instal\"\nhint: did you mean 'metalrun install'? 'metalrun --help' lists all\n"},
 		{[]string{"rm", "--unusd"}, "unknown flag: --unusd\nhint: did you mean --unused? 'metalrun rm --help' lists all\n"},
 		{[]string{"rm", "x", "-zzzzz"}, "unknown flag: --zzzzz\nhint: see 'metalrun rm --help'\n"},
-		{[]string{"pull", "--exclude"}, "pull: flag needs an argument: -exclude\nhint: see 'metalrun pull --help'\n"},
+		{[]string{"pull", "--exclude"}, "pull: flag needs an argument: --exclude\nhint: see 'metalrun pull --help'\n"},
+		{[]string{"run", "x", "--max-tokens", "a\" for flag -b"}, "run: invalid value \"a\\\" for flag -b\" for flag --max-tokens: parse error\nhint: see 'metalrun run --help'\n"},
+		{[]string{"list", "--json=-x"}, "list: invalid boolean value \"-x\" for --json: parse error\nhint: see 'metalrun list --help'\n"},
+		{[]string{"run", "x", "--max-tokens", "-1"}, "run: --max-tokens -1: want 0 or more\nhint: see 'metalrun run --help'\n"},
+		{[]string{"run", "x", "--endpoint", "ftp://x"}, "run: endpoint \"ftp://x\": want an address like http://127.0.0.1:12436\nhint: see 'metalrun run --help'\n"},
+		{[]string{"run", "x", "--endpoint", "127.0.0.1:1", "--env", "e"}, "run: --env and --engine choose what is started here: the server at --endpoint runs already\nhint: see 'metalrun run --help'\n"},
 		{[]string{"--plain-http", "list"}, "flag --plain-http: flags follow the command\nhint: like 'metalrun list --json'; see 'metalrun --help'\n"},
 	} {
 		if got := command(t, tt.args...); got.code != edge.ExitUsage || got.stdout != "" || got.stderr != "metalrun: error: "+tt.want {

@@ -161,7 +161,7 @@ func (a *app) probe(ctx context.Context, out verified, v *runtime.Version, o ver
 	}
 	text.WriteString("\n")
 	for _, p := range out.Probes {
-		fmt.Fprintf(&text, "probe %s: %s %s\n", p.Name, p.Status, strings.TrimSpace(p.Reason+" "+p.Output))
+		text.WriteString(strings.TrimSpace(fmt.Sprintf("probe %s: %s %s", p.Name, p.Status, strings.TrimSpace(p.Reason+" "+p.Output))) + "\n")
 	}
 	return a.Result(out, text.String())
 }
