@@ -57,8 +57,8 @@ func (a *app) serveVerb() verb {
 	return verb{
 		name: "serve", short: "serve every model of the store by the OpenAI API",
 		long: "One endpoint for all models of 'metalrun list', below /v1. The first request for a model\n" +
-			"starts the engine with it. The address is printed on stdout once it answers; Ctrl-C stops\n" +
-			"everything.",
+			"starts the engine with it. The address is printed on stdout once it answers, with --json as\n" +
+			"url; Ctrl-C stops everything.",
 		example: "metalrun serve --addr 127.0.0.1:12436",
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&o.addr, "addr", "", "loopback `address` to listen on (default $METALRUN_HOST, else "+defaultAddr+"); port 0 picks a free one")
@@ -86,7 +86,7 @@ func (a *app) runServe(ctx context.Context, o serveOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Print(ep.url + "\n"); err != nil {
+	if err := a.tellAddress(ep); err != nil {
 		return errors.Join(err, ep.close(ctx))
 	}
 	a.Note("%s serves the models of %s; Ctrl-C stops it", ep.profile, ep.store.Path())
@@ -99,6 +99,14 @@ func (a *app) runServe(ctx context.Context, o serveOptions) error {
 	}
 }
 
+// tellAddress prints where the endpoint is, now and not at the end.
+func (a *app) tellAddress(ep *endpoint) error {
+	if a.JSON {
+		return a.Document(map[string]string{"url": ep.url, "engine": ep.profile, "store": ep.store.Path()})
+	}
+	return a.Print(ep.url + "\n")
+}
+
 // endpoint is a running proxy with the engine behind it.
 type endpoint struct {
 	url     string
@@ -108,7 +116,7 @@ type endpoint struct {
 	manager *proxy.Manager
 	witness *witness
 	failed  chan error
-	release func() error // of the environment
+	release func() error // of the environment and the log
 }
 
 // startEndpoint listens and serves until closed.
@@ -138,10 +146,12 @@ func (a *app) startEndpoint(ctx context.Context, o serveOptions) (_ *endpoint, e
 	if err != nil {
 		return nil, err
 	}
-	logs, err := a.stateDir("logs")
+	logs, letGo, err := a.logDir()
 	if err != nil {
 		return nil, err
 	}
+	letEnvironment := release
+	release = func() error { return errors.Join(letGo(), letEnvironment()) }
 	ln, err := listen(ctx, o.addr)
 	if err != nil {
 		return nil, err

@@ -248,7 +248,7 @@ func (s *Server) waitReady(ctx context.Context) error {
 		}
 		if time.Since(noted) >= noteInterval {
 			noted = time.Now()
-			s.cfg.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: "engine " + s.cfg.name(), Reason: "loading: " + found.last})
+			s.cfg.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: "engine " + s.cfg.name(), Reason: strings.TrimSuffix("loading: "+found.last, ": ")})
 		}
 	}
 }

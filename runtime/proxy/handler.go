@@ -126,8 +126,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.only(w, r, http.MethodPost, func(w http.ResponseWriter, r *http.Request) { h.forward(w, r, path) })
 	default:
 		newError(http.StatusNotFound, "", "unknown_endpoint",
-			fmt.Sprintf("no endpoint %s; there are /v1/models, %s", r.URL.Path, strings.Join(h.opts.Endpoints, ", "))).write(w)
+			fmt.Sprintf("no endpoint %s; there are %s", r.URL.Path, strings.Join(h.endpoints(), ", "))).write(w)
 	}
+}
+
+// endpoints are all that there are, each once.
+func (h *handler) endpoints() []string {
+	return append([]string{"/v1/models"}, slices.DeleteFunc(slices.Clone(h.opts.Endpoints), func(p string) bool { return p == "/v1/models" })...)
 }
 
 // only answers 405 to other methods.
@@ -200,7 +205,10 @@ func (h *handler) find(ctx context.Context, name string) (Model, error) {
 				return m, nil
 			}
 		}
-		return Model{}, newError(http.StatusBadRequest, "model", "model_required", "there are several models: name one in \"model\"")
+		if len(models) == 0 {
+			return Model{}, newError(http.StatusNotFound, "model", "model_not_found", "there is no model here: 'metalrun pull' fetches one")
+		}
+		return Model{}, newError(http.StatusBadRequest, "model", "model_required", "there are several models: name one in \"model\""+offer(models))
 	}
 	if m, ok := match(models, name); ok {
 		return m, nil

@@ -34,7 +34,7 @@ type ManagerConfig struct {
 	// Resolve finds a model by its key: the directory to load and the names to
 	// serve it under. Its error names the model.
 	Resolve    func(ctx context.Context, id string) (dir string, names []string, err error)
-	LogDir     string        // one log per engine name
+	LogDir     string        // one log per engine name; for this manager alone
 	ScratchDir string        // see launch.Config
 	Grace      time.Duration // see launch.Config
 	BackOff    time.Duration // after the first failure, doubled with each; 0 = 1 s
