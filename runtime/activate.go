@@ -18,11 +18,8 @@ import (
 // activate makes a version the active one. The state goes first: after a crash
 // between the two the pointer, which is the truth, is the old one.
 func (h *Home) activate(name, id, before string) error {
-	dir := h.EnvironmentDir(name)
-	if name == dockerEnvironment {
-		if err := fsatomic.WriteFile(filepath.Join(dir, dockerVersionFile), []byte(dockerVersion), 0o644); err != nil {
-			return err
-		}
+	if err := h.tellDocker(name); err != nil {
+		return err
 	}
 	s, err := h.readState()
 	if err != nil {
@@ -36,7 +33,7 @@ func (h *Home) activate(name, id, before string) error {
 	if err := h.writeState(s); err != nil {
 		return err
 	}
-	pointer := filepath.Join(dir, filepath.FromSlash(pointerPath))
+	pointer := filepath.Join(h.EnvironmentDir(name), filepath.FromSlash(pointerPath))
 	if err := errors.Join(h.makeDir(filepath.Dir(pointer)), h.reached("recorded")); err != nil {
 		return err
 	}
@@ -44,6 +41,19 @@ func (h *Home) activate(name, id, before string) error {
 		return err
 	}
 	return h.reached("activated")
+}
+
+// tellDocker sees to it that Docker Model Runner, in whose place an environment
+// may lie, leaves it as it is.
+func (h *Home) tellDocker(name string) error {
+	if name != dockerEnvironment {
+		return nil
+	}
+	file := filepath.Join(h.EnvironmentDir(name), dockerVersionFile)
+	if said, err := readStoreFile(file, int64(len(dockerVersion))); err == nil && string(said) == dockerVersion {
+		return nil
+	}
+	return fsatomic.WriteFile(file, []byte(dockerVersion), 0o644)
 }
 
 // checkOurs refuses to work in an install directory that holds something that

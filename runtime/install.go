@@ -83,7 +83,7 @@ func (in *install) note(format string, args ...any) {
 
 // run makes the version unless it is there and sound, and activates it.
 func (in *install) run(ctx context.Context, before string) error {
-	if err := in.home.clearStaging(in.options.Events, in.art.id); err != nil {
+	if err := in.home.clearStaging(in.options.Events, in.art.env.Name, in.art.id); err != nil {
 		return err
 	}
 	name, id := in.art.env.Name, in.art.id
@@ -101,7 +101,7 @@ func (in *install) run(ctx context.Context, before string) error {
 	case sound && before == id:
 		in.result.Version, in.result.Already = *v, true
 		in.result.Probes = v.Marker.Probes
-		return nil
+		return in.home.tellDocker(name) // its uninstall may have removed the file alone
 	case sound:
 		in.note("%s %s (%s) is installed already; switching to it", name, v.Env.Release, id)
 		in.result.Reused = v.Tree.Size()
@@ -134,25 +134,6 @@ func (in *install) run(ctx context.Context, before string) error {
 
 func (in *install) probeOptions() verify.ProbeOptions {
 	return verify.ProbeOptions{Timeout: in.options.ProbeTimeout, Events: in.options.Events}
-}
-
-// clearStaging removes unfinished installs but that of keep. The caller has the
-// lock: nobody works on them.
-func (h *Home) clearStaging(events bundle.EventFunc, keep string) error {
-	dirs, err := os.ReadDir(h.store(stagingDir))
-	if err != nil {
-		return err
-	}
-	for _, d := range dirs {
-		if d.Name() == keep {
-			continue
-		}
-		events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("removing what an unfinished install of %s left", d.Name())})
-		if err := os.RemoveAll(h.StagingDir(d.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // make fills the staging directory, proves it and moves it to its place.
@@ -244,7 +225,10 @@ func exists(name string) bool {
 // explain says what an install that failed leaves.
 func (in *install) explain(before string) {
 	text := fmt.Sprintf("nothing was activated; no version of %s is active", in.art.env.Name)
-	if before != "" {
+	switch now := in.home.activeID(in.art.env.Name); {
+	case now != before: // by the last rename: only making it durable failed
+		text = fmt.Sprintf("version %s of %s is active", now, in.art.env.Name)
+	case before != "":
 		text = fmt.Sprintf("nothing was activated; version %s of %s is active as before", before, in.art.env.Name)
 	}
 	if os.Remove(in.staging) != nil && exists(in.staging) { // not empty

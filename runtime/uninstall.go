@@ -10,12 +10,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
-// Uninstall removes all versions of an environment, with what lies in staging.
+// Uninstall removes all versions of an environment, and what installs of it that
+// did not end have left.
 // Errors: [bundle.ErrNotFound] when it is not installed, [bundle.ErrInvalid]
 // when its directory holds something that metalrun did not install, [ErrInUse],
 // ctx's cause.
@@ -23,8 +25,11 @@ func (h *Home) Uninstall(ctx context.Context, name string, events bundle.EventFu
 	if err := bundle.CheckName(name); err != nil {
 		return err
 	}
-	dir := h.EnvironmentDir(name)
-	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+	unfinished, err := h.Unfinished()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(h.EnvironmentDir(name)); errors.Is(err, fs.ErrNotExist) && !slices.Contains(unfinished, name) {
 		return fmt.Errorf("environment %s: %w", name, bundle.ErrNotFound)
 	}
 	unlock, err := h.lock(ctx, events)
@@ -54,9 +59,10 @@ func (h *Home) remove(name string, events bundle.EventFunc) error {
 		func() error { return h.forget(name) },
 		func() error { return os.RemoveAll(filepath.Join(dir, versionsDir)) },
 		func() error { return removeFile(filepath.Join(dir, dockerVersionFile)) },
-		func() error { return h.clearStaging(events, "") },
+		func() error { return h.clearStaging(events, name, "") },
 		func() error { return removeEmpty(filepath.Dir(pointer)) },
 		func() error { return removeEmpty(dir) },
+		func() error { return h.tellLeft(dir, events) },
 		func() error { return fsatomic.SyncDir(h.Dir) },
 	}
 	for _, step := range steps {
@@ -74,6 +80,14 @@ func removeEmpty(dir string) error {
 		return nil
 	}
 	return removeFile(dir)
+}
+
+// tellLeft says that a directory could not go.
+func (h *Home) tellLeft(dir string, events bundle.EventFunc) error {
+	if exists(dir) {
+		events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("%s stays: it holds something that metalrun did not install", dir)})
+	}
+	return nil
 }
 
 // forget drops an environment from the state.

@@ -159,7 +159,7 @@ func (u *usage) environmentTable(table tableFunc) string {
 		}
 	}
 	if u.Unfinished > 0 {
-		rows = append(rows, []string{"unfinished", "", ui.Bytes(u.Unfinished), "the next install goes on, or removes it"})
+		rows = append(rows, []string{"unfinished", "", ui.Bytes(u.Unfinished), "of installs that did not end: the next of the same environment goes on, 'metalrun uninstall' removes it"})
 	}
 	if len(rows) == 1 {
 		return "  none\n"

@@ -130,7 +130,7 @@ func (a *app) uninstallVerb() verb {
 	var env string
 	return verb{
 		name: "uninstall", short: "remove an environment with all its versions", example: "metalrun uninstall --env mlx-lm",
-		long:  "Models stay: 'metalrun rm' removes those.",
+		long:  "What an install that did not end has left goes too. Models stay: 'metalrun rm' removes\nthose.",
 		flags: func(fs *flag.FlagSet) { envFlag(fs, &env) },
 		run: func(ctx context.Context, args []string) error {
 			if err := edge.WantArgs("uninstall", args); err != nil {
@@ -152,14 +152,30 @@ func (a *app) uninstall(ctx context.Context, env string) (string, error) {
 	if err == nil {
 		return name, inUse(home.Uninstall(ctx, name, a.Events()))
 	}
-	if env == "" || !errors.Is(err, bundle.ErrNotFound) {
+	if !errors.Is(err, bundle.ErrNotFound) {
 		return "", err
 	}
-	// Without a complete version: half removed, or not ours.
-	if home, err = runtime.OpenHome(a.Env.Getenv); err != nil {
-		return "", err
+	// Without a complete version: half made, half removed, or not ours.
+	home, herr := runtime.OpenHome(a.Env.Getenv)
+	if herr != nil {
+		return "", herr
 	}
-	return env, home.Uninstall(ctx, env, a.Events())
+	if env == "" {
+		switch left, lerr := home.Unfinished(); {
+		case lerr != nil:
+			return "", lerr
+		case len(left) > 1:
+			return "", edge.Usagef("installs of several environments did not end (%s): choose with --env", strings.Join(left, ", "))
+		case len(left) == 0:
+			return "", err
+		default:
+			env = left[0]
+		}
+	}
+	if uerr := home.Uninstall(ctx, env, a.Events()); !errors.Is(uerr, bundle.ErrNotFound) {
+		return env, uerr
+	}
+	return "", err // it says what there is
 }
 
 // inUse says what to do about an environment that is served from.
