@@ -163,12 +163,15 @@ func (s *Store) verify(ctx context.Context, d bundle.Descriptor, what string, ev
 	}
 	e.Kind, e.Offset = bundle.EventDone, d.Size
 	events.Emit(e)
-	return s.rememberAs(d.Digest, info) // the state before the hash: a change during it is a change
+	if err := s.rememberAs(d.Digest, info); err != nil { // the state before the hash: a change during it is a change
+		note(events, "%s is right, but will be hashed again: %v", f.Name(), err)
+	}
+	return nil
 }
 
 // memoPath is where we note the stamp of a blob that was hashed.
 func (s *Store) memoPath(d digest.Digest) string {
-	return filepath.Join(s.state, "verified", d.Encoded())
+	return filepath.Join(s.state, verifiedDir, d.Encoded())
 }
 
 func (s *Store) isRemembered(d digest.Digest, info os.FileInfo) bool {
@@ -192,6 +195,9 @@ func (s *Store) rememberAs(d digest.Digest, info os.FileInfo) error {
 	now, ok := filestamp.Of(info)
 	if !ok {
 		return nil
+	}
+	if err := s.makeState(); err != nil {
+		return err
 	}
 	return fsatomic.WriteFile(s.memoPath(d), []byte(now.String()), 0o600)
 }

@@ -89,14 +89,14 @@ func (s *Store) Materialize(ctx context.Context, m Model) (dir string, err error
 		return "", err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	dir = filepath.Join(s.state, "models", m.ID.Encoded())
+	dir = filepath.Join(s.state, treesDir, m.ID.Encoded())
 	if s.isRight(ctx, m.Info, dir) {
 		return dir, nil
 	}
 	if err := s.clearStages(); err != nil {
 		return "", err
 	}
-	stage := filepath.Join(s.state, "models", stagePrefix+rand.Text()[:8])
+	stage := filepath.Join(s.state, treesDir, stagePrefix+rand.Text()[:8])
 	if err := s.build(ctx, m, stage); err != nil {
 		return "", errors.Join(err, os.RemoveAll(stage))
 	}
@@ -109,10 +109,10 @@ func (s *Store) Materialize(ctx context.Context, m Model) (dir string, err error
 // clearStages removes what killed processes left. The caller holds the lock of
 // the trees, so nobody is at work there.
 func (s *Store) clearStages() error {
-	entries, err := os.ReadDir(filepath.Join(s.state, "models"))
+	entries, err := os.ReadDir(filepath.Join(s.state, treesDir))
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), stagePrefix) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(s.state, "models", e.Name())))
+			err = errors.Join(err, os.RemoveAll(filepath.Join(s.state, treesDir, e.Name())))
 		}
 	}
 	return err

@@ -57,11 +57,12 @@ func (s *Store) Pull(ctx context.Context, src bundle.Source, desc bundle.Descrip
 		return Model{}, err
 	}
 	p := pulled{desc.Digest, tag, manifest, raw}
-	if err := diskspace.Check(s.dir, s.lacks(manifest.Layers)); err != nil { // before gigabytes move
+	if err := diskspace.Check(s.dir, s.lacks(p.blobs())); err != nil { // before gigabytes move
 		return Model{}, fmt.Errorf("model %s: %w", tag, err)
 	}
 	if err := s.place(ctx, src, p, events); err != nil {
-		return Model{}, fmt.Errorf("model %s: %w", tag, diskspace.Explain(err, s.dir, s.lacks(manifest.Layers)))
+		need := s.lacks(p.blobs()) + int64(len(raw.Manifest))
+		return Model{}, fmt.Errorf("model %s: %w", tag, diskspace.Explain(err, s.dir, need))
 	}
 	if err := s.enlist(ctx, p, before, events); err != nil {
 		return Model{}, err
@@ -129,17 +130,22 @@ func checkWeights(info *model.Model) error {
 }
 
 // place brings the files of a model into the store: its layers, then config and
-// manifest.
+// manifest, each unless a sound one is there.
 func (s *Store) place(ctx context.Context, src bundle.Source, p pulled, events bundle.EventFunc) error {
 	if err := s.fetchAll(ctx, src, p.manifest.Layers, events); err != nil {
 		return err
 	}
-	config := p.manifest.Config.Digest
-	if err := fsatomic.WriteFile(s.blobPath(config), p.raw.Config, 0o644); err != nil {
-		return err
+	config := p.manifest.Config
+	if s.verify(ctx, config, "", nil) != nil {
+		if err := fsatomic.WriteFile(s.blobPath(config.Digest), p.raw.Config, 0o644); err != nil {
+			return err
+		}
+		if err := s.remember(config.Digest); err != nil {
+			return err
+		}
 	}
-	if err := s.remember(config); err != nil {
-		return err
+	if _, err := s.manifest(p.id); err == nil {
+		return nil
 	}
 	return fsatomic.WriteFile(s.manifestPath(p.id), p.raw.Manifest, 0o644)
 }

@@ -158,7 +158,7 @@ func (s *Store) removeOwn(ctx context.Context, id digest.Digest) error {
 	if err != nil {
 		return err
 	}
-	err = os.RemoveAll(filepath.Join(s.state, "models", id.Encoded()))
+	err = os.RemoveAll(filepath.Join(s.state, treesDir, id.Encoded()))
 	if err = errors.Join(err, unlock()); err != nil {
 		return err
 	}

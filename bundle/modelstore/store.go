@@ -39,6 +39,12 @@ type Store struct {
 	secondLook time.Duration // see registerAgain
 }
 
+// Directories of our state.
+const (
+	verifiedDir = "verified" // which blobs have been hashed
+	treesDir    = "models"   // one directory per materialised model
+)
+
 // reached marks a step after which others may find the store.
 func (s *Store) reached(step string) error {
 	if s.failpoint == nil {
@@ -78,7 +84,7 @@ func trimmed(value string) string {
 // the same model. Both become absolute. The error wraps
 // [bundle.ErrInvalid] if the store cannot be trusted: a directory in it that
 // is a symlink, that others can write to, or that belongs to another user. Its
-// root may be a symlink to another disk, which must be there.
+// root may be a symlink to another disk, which must be there. Nothing is made yet.
 func Open(dir, stateDir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -91,12 +97,18 @@ func Open(dir, stateDir string) (*Store, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	for _, sub := range []string{"verified", "models", removingDir} {
+	return s, nil
+}
+
+// makeState makes the directories of our state, before something is written
+// there: who only looks at a store changes nothing.
+func (s *Store) makeState() error {
+	for _, sub := range []string{verifiedDir, treesDir, removingDir} {
 		if err := os.MkdirAll(filepath.Join(s.state, sub), 0o700); err != nil {
-			return nil, fmt.Errorf("model store: state: %w", err)
+			return fmt.Errorf("model store: state: %w", err)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // stateName is what the state of the store in dir is called, by where dir really
@@ -159,6 +171,9 @@ const lockPoll = 50 * time.Millisecond
 // another home have another state, so the store's directory, if it is there, is
 // locked too, where the file system can do that.
 func (s *Store) lock(ctx context.Context, events bundle.EventFunc) (unlock func() error, err error) {
+	if err := s.makeState(); err != nil {
+		return nil, err
+	}
 	mine, err := lockFile(ctx, filepath.Join(s.state, "store.lock"), events)
 	if err != nil {
 		return nil, err
@@ -176,6 +191,9 @@ func (s *Store) lock(ctx context.Context, events bundle.EventFunc) (unlock func(
 // lockTree keeps two processes from building one model's directory at once. It
 // is another lock than that of pulls, which may take hours.
 func (s *Store) lockTree(ctx context.Context) (unlock func() error, err error) {
+	if err := s.makeState(); err != nil {
+		return nil, err
+	}
 	return lockFile(ctx, filepath.Join(s.state, "models.lock"), nil)
 }
 

@@ -290,7 +290,7 @@ func (w *sweep) trees(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	dirs, err := w.read(w.s.state, "models")
+	dirs, err := w.read(w.s.state, treesDir)
 	if err != nil {
 		return err
 	}
@@ -298,7 +298,7 @@ func (w *sweep) trees(ctx context.Context) (err error) {
 		if d, named := digestOf(f); named && w.used(d) {
 			continue
 		}
-		if err := w.tree(filepath.Join(w.s.state, "models", f.Name())); err != nil {
+		if err := w.tree(filepath.Join(w.s.state, treesDir, f.Name())); err != nil {
 			return err
 		}
 	}
@@ -315,7 +315,7 @@ func (w *sweep) tree(dir string) error {
 
 // memos forgets what was known of blobs that are gone. It is not worth counting.
 func (w *sweep) memos() error {
-	memos, err := w.read(w.s.state, "verified")
+	memos, err := w.read(w.s.state, verifiedDir)
 	if err != nil || w.dry {
 		return err
 	}

@@ -96,7 +96,7 @@ func (s *Store) Usage() (Usage, error) {
 	if s.trusted("bundles") && s.trusted("bundles/sha256") {
 		err = names.Walk(filepath.Join(s.dir, "bundles", "sha256"), u.Links.add)
 	}
-	return u, errors.Join(err, names.Walk(filepath.Join(s.state, "models"), u.Copies.add))
+	return u, errors.Join(err, names.Walk(filepath.Join(s.state, treesDir), u.Copies.add))
 }
 
 // blobSizes are the blobs of the store with their sizes in bytes; what is not
