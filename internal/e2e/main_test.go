@@ -29,14 +29,19 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"metalpack": func() { program(cli.Main) },
-		"metalrun":  func() { program(runcli.Main) },
+		"metalpack": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			program(ctx, stop, cli.Main)
+		},
+		"metalrun": func() {
+			ctx, stop := runcli.Signals()
+			program(ctx, stop, runcli.Main)
+		},
 	})
 }
 
 // program is what the main functions in cmd do.
-func program(run func(context.Context, *edge.Env) int) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+func program(ctx context.Context, stop context.CancelFunc, run func(context.Context, *edge.Env) int) {
 	code := run(ctx, &edge.Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: mortal(os.Stderr), Getenv: os.Getenv})
 	stop()
 	os.Exit(code)

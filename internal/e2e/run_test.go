@@ -35,7 +35,7 @@ import (
 //	version VAR              directory of the active version in $METALRUN_HOME
 //	heal                     the registry has no faults any more
 //	requested PATH [COUNT]   wait until the registry was asked for PATH so often
-//	signal INT|TERM|KILL     signal the last background command and remember it
+//	signal INT|TERM|HUP|KILL signal the last background command and remember it
 //	code N                   the exit code of the command that was signalled, after wait
 //	gone                     wait until no process of this script is left
 //	running WORD             wait until a process of this script has WORD in its command line
@@ -138,9 +138,9 @@ func cmdRequested(ts *testscript.TestScript, _ bool, args []string) {
 func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 	cmds := ts.BackgroundCmds()
 	last, ok := ts.Value(lastKey{}).(*lastCommand)
-	sig, known := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}[args[0]]
+	sig, known := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}[args[0]]
 	if !ok || !known || len(cmds) == 0 {
-		ts.Fatalf("usage: signal INT|TERM|KILL, with a command in the background")
+		ts.Fatalf("usage: signal INT|TERM|HUP|KILL, with a command in the background")
 	}
 	last.cmd = cmds[len(cmds)-1]
 	ts.Check(last.cmd.Process.Signal(sig))
