@@ -6,10 +6,14 @@ package runcli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/verify"
 )
 
 // result is what a run of the program left.
@@ -92,6 +96,26 @@ func TestJSON(t *testing.T) {
 				t.Errorf("exit code %d, %+v", r.code, e)
 			}
 		})
+	}
+}
+
+// TestHints: what the system refuses comes with what the user can do.
+func TestHints(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err  error
+		code int
+		want string
+	}{
+		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.EACCES}, edge.ExitError, "METALRUN_HOME names another directory"},
+		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.EROFS}, edge.ExitError, "METALRUN_HOME names another directory"},
+		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, edge.ExitError, "make room: 'metalrun df' tells"},
+		{fmt.Errorf("x: %w", verify.ErrDamaged), edge.ExitVerification, "metalrun verify --repair"},
+	} {
+		code, hints := (&edge.Env{Program: "metalrun", Rows: rows()}).Classify(tt.err)
+		if code != tt.code || len(hints) != 1 || !strings.Contains(hints[0], tt.want) {
+			t.Errorf("%v: exit code %d, hints %q", tt.err, code, hints)
+		}
 	}
 }
 
