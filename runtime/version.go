@@ -108,7 +108,7 @@ func (h *Home) Active(name string) (*Version, error) {
 	}
 	v, err := h.load(name, id)
 	if errors.Is(err, bundle.ErrNotFound) {
-		return nil, damaged(err)
+		return nil, damaged(fmt.Errorf("version %s of %s, which is active: %s: %w", id, name, markerPath, bundle.ErrNotFound))
 	}
 	return v, err
 }

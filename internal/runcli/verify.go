@@ -145,6 +145,7 @@ func (a *app) probe(ctx context.Context, out verified, v *runtime.Version, o ver
 	if out.Files.Failures == nil {
 		out.Files.Failures = []verify.Failure{} // an empty list in JSON, not null
 	}
+	out.Probes = []verify.ProbeResult{} // likewise
 	if err := out.Files.Err(); err != nil {
 		return errors.Join(a.jsonOnly(out), edge.WithHint(fmt.Errorf("%s %s: %w", out.Environment, v.ID, err),
 			"'%s' mends it: files that are right are kept, the others fetched from %s", o.again(), v.Reference))

@@ -63,6 +63,11 @@ func (w *watcher) poll() (finding, error) {
 			return finding{}, err
 		}
 	}
+	return w.found(), nil
+}
+
+// found is what is known now. The caller has the lock.
+func (w *watcher) found() finding {
 	return finding{
 		activated: w.activated || w.profile.Activated == "",
 		advice:    w.advice,
@@ -70,11 +75,12 @@ func (w *watcher) poll() (finding, error) {
 		grown:     w.grown,
 		traceback: strings.Join(w.traceback.lines, "\n"),
 		complete:  w.traceback.done,
-	}, nil
+	}
 }
 
-// final is the last poll of a log that nobody writes to any more. If more is
-// new than one look takes in, it looks at the end.
+// final is the last poll of a log that nobody writes to any more: its last line
+// counts without an end too. If more is new than one look takes in, it looks at
+// the end.
 func (w *watcher) final() (finding, error) {
 	info, err := w.file.Stat()
 	if err != nil {
@@ -85,7 +91,17 @@ func (w *watcher) final() (finding, error) {
 		w.offset, w.partial = end, nil
 	}
 	w.mu.Unlock()
-	return w.poll()
+	found, err := w.poll()
+	if err != nil {
+		return found, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.partial) > 0 {
+		w.line(string(w.partial))
+		w.partial = nil
+	}
+	return w.found(), nil
 }
 
 // forget drops traceback and advice: what a ready engine said before is not
