@@ -85,7 +85,7 @@ func removeEmpty(dir string) error {
 // tellLeft says that a directory could not go.
 func (h *Home) tellLeft(dir string, events bundle.EventFunc) error {
 	if exists(dir) {
-		events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: fmt.Sprintf("%s stays: it holds something that metalrun did not install", dir)})
+		events.Emit(bundle.Event{Kind: bundle.EventNote, Reason: dir + " stays: it holds something that metalrun did not install"})
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ package runcli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -147,6 +148,22 @@ func TestUnknown(t *testing.T) {
 	for _, flags := range [][]string{nil, {"--json"}} {
 		if got, want := command(t, append([]string{"--version"}, flags...)...), command(t, append([]string{"version"}, flags...)...); got != want || got.code != 0 {
 			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+}
+
+// TestListen: an address that will not do is named as the user gave it.
+func TestListen(t *testing.T) {
+	t.Parallel()
+	for addr, want := range map[string]string{
+		"http://127.0.0.1:1": "serve: METALRUN_HOST \"http://127.0.0.1:1\": want host:port",
+		"127.0.0.1":          "serve: METALRUN_HOST \"127.0.0.1\": want host:port",
+		"0.0.0.0:1":          "serve: METALRUN_HOST \"0.0.0.0:1\" is not loopback: everyone who reaches it could use the engine",
+		":1":                 "serve: METALRUN_HOST \":1\" is not loopback: everyone who reaches it could use the engine",
+		"127.0.0.1:x":        "serve: METALRUN_HOST \"127.0.0.1:x\": the port must be a number from 0, which picks a free one, to 65535",
+	} {
+		if _, err := listen(t.Context(), hostVariable, addr); !errors.Is(err, edge.ErrUsage) || err.Error() != want {
+			t.Errorf("%s: %v", addr, err)
 		}
 	}
 }

@@ -24,8 +24,11 @@ import (
 	"github.com/metalpack/metalpack/runtime/proxy"
 )
 
-// defaultAddr is where serve listens unless METALRUN_HOST or --addr says else.
-const defaultAddr = "127.0.0.1:12436"
+// Where serve listens unless --addr or the variable says else.
+const (
+	defaultAddr  = "127.0.0.1:12436"
+	hostVariable = "METALRUN_HOST"
+)
 
 // How long serve takes to end after the signal.
 const (
@@ -35,6 +38,7 @@ const (
 
 type serveOptions struct {
 	addr       string
+	named      string // what messages call addr
 	env        string
 	engine     string
 	allowHosts multiFlag
@@ -61,7 +65,7 @@ func (a *app) serveVerb() verb {
 			"url; Ctrl-C stops everything.",
 		example: "metalrun serve --addr 127.0.0.1:12436",
 		flags: func(fs *flag.FlagSet) {
-			fs.StringVar(&o.addr, "addr", "", "loopback `address` to listen on (default $METALRUN_HOST, else "+defaultAddr+"); port 0 picks a free one")
+			fs.StringVar(&o.addr, "addr", "", "loopback `address` to listen on (default $"+hostVariable+", else "+defaultAddr+"); port 0 picks a free one")
 			envFlag(fs, &o.env)
 			fs.StringVar(&o.engine, "engine", "", "launch `profile`, when the environment has several")
 			fs.Var(&o.allowHosts, "allow-host", "`name` besides loopback that clients may call this host; may be repeated")
@@ -76,8 +80,14 @@ func (a *app) serveVerb() verb {
 }
 
 func (a *app) runServe(ctx context.Context, o serveOptions) error {
+	for _, host := range o.allowHosts {
+		if host == "" || strings.ContainsAny(host, "/ ") {
+			return edge.Usagef("serve: --allow-host %q: want a name, like host.docker.internal", host)
+		}
+	}
+	o.named = "address"
 	if o.addr == "" {
-		o.addr = a.Env.Getenv("METALRUN_HOST")
+		o.addr, o.named = a.Env.Getenv(hostVariable), hostVariable
 	}
 	if o.addr == "" {
 		o.addr = defaultAddr
@@ -152,7 +162,7 @@ func (a *app) startEndpoint(ctx context.Context, o serveOptions) (_ *endpoint, e
 	}
 	letEnvironment := release
 	release = func() error { return errors.Join(letGo(), letEnvironment()) }
-	ln, err := listen(ctx, o.addr)
+	ln, err := listen(ctx, o.named, o.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -222,17 +232,17 @@ func (ep *endpoint) close(ctx context.Context) error {
 	return errors.Join(err, ep.release())
 }
 
-// listen opens a loopback address and nothing else.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
+// listen opens a loopback address, which messages call named, and nothing else.
+func listen(ctx context.Context, named, addr string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, edge.Usagef("serve: address %q: want host:port", addr)
+		return nil, edge.Usagef("serve: %s %q: want host:port", named, addr)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return nil, edge.Usagef("serve: address %q: the port must be a number from 0, which picks a free one, to 65535", addr)
+		return nil, edge.Usagef("serve: %s %q: the port must be a number from 0, which picks a free one, to 65535", named, addr)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, edge.Usagef("serve: address %q is not loopback: everyone who reaches it could use the engine", addr)
+		return nil, edge.Usagef("serve: %s %q is not loopback: everyone who reaches it could use the engine", named, addr)
 	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
