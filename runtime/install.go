@@ -36,11 +36,12 @@ type Result struct {
 // Install brings what name, a tag or a digest of src, stands for to this
 // machine and makes it the active version of its environment; ref is how the
 // user called it. When that version is active already it checks the files'
-// names, sizes and modes, or all of them when deep, and does no more. Errors are those of src;
-// [bundle.ErrUnsupportedHost], [bundle.ErrInvalid] and [bundle.ErrMismatch] for
-// an artifact that cannot be used; [ErrNotEnvironment]; [verify.ErrProbe] when it does not work
-// here; a [*SpaceError]; or ctx's cause. After an error the version that was
-// active is active.
+// names, sizes and modes, or all of them when deep, notes where it comes from
+// now, and does no more. Errors are those of src; [bundle.ErrUnsupportedHost],
+// [bundle.ErrInvalid] and [bundle.ErrMismatch] for an artifact that cannot be
+// used; [ErrNotEnvironment]; [verify.ErrProbe] when it does not work here; a
+// [*SpaceError]; or ctx's cause. After an error the version that was active is
+// active.
 func (h *Home) Install(ctx context.Context, src bundle.Source, name, ref string, o InstallOptions) (res Result, err error) {
 	unlock, err := h.lock(ctx, o.Events)
 	if err != nil {
@@ -51,7 +52,8 @@ func (h *Home) Install(ctx context.Context, src bundle.Source, name, ref string,
 	if err != nil {
 		return Result{}, err
 	}
-	if err := errors.Join(h.sweepEnvironment(art.env.Name), h.reached("resolved")); err != nil {
+	err = errors.Join(h.sweepEnvironment(art.env.Name), sweep(filepath.Join(h.VersionDir(art.env.Name, art.id), bundle.MetadataDir)), h.reached("resolved"))
+	if err != nil {
 		return Result{}, err
 	}
 	if err := h.checkOurs(art.env.Name); err != nil {
@@ -93,7 +95,7 @@ func (in *install) run(ctx context.Context, before string) error {
 	}
 	sound := err == nil && report.Err() == nil
 	if sound { // perhaps what a repair swapped out was not removed
-		if err := os.RemoveAll(in.staging); err != nil {
+		if err := errors.Join(os.RemoveAll(in.staging), in.remark(v)); err != nil {
 			return err
 		}
 	}
@@ -134,6 +136,18 @@ func (in *install) run(ctx context.Context, before string) error {
 
 func (in *install) probeOptions() verify.ProbeOptions {
 	return verify.ProbeOptions{Timeout: in.options.ProbeTimeout, Events: in.options.Events}
+}
+
+// remark notes where a version that is there has come from now: it may be gone
+// from where it came from first, and a repair asks there.
+func (in *install) remark(v *Version) error {
+	if v.Reference == in.ref && v.ManifestDigest == in.art.desc.Digest {
+		return nil
+	}
+	m := *v.Marker
+	m.Reference, m.Digest, m.ManifestDigest = in.ref, in.art.root.Digest, in.art.desc.Digest
+	v.Reference, v.ManifestDigest, v.Marker = m.Reference, m.ManifestDigest, &m
+	return writeMarker(v.Dir, &m)
 }
 
 // make fills the staging directory, proves it and moves it to its place.

@@ -217,6 +217,25 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// The same from elsewhere: a repair asks where it came from last.
+func TestInstalledFromElsewhere(t *testing.T) {
+	t.Parallel()
+	h, src := home(t), artifactOf(t, "1")
+	v := mustInstall(t, h, src).Version
+	half := filepath.Join(v.Dir, bundle.MetadataDir, ".fsatomic-ABCDEFGHIJKL") // of one that was killed
+	if err := os.WriteFile(half, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	res, err := h.Install(t.Context(), src, "latest", "example.org/moved/env", InstallOptions{Host: testHost})
+	if err != nil || !res.Already || res.Version.Reference != "example.org/moved/env" {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if ref, manifest, err := h.Origin("env"); err != nil || ref != "example.org/moved/env" || manifest != v.ManifestDigest {
+		t.Errorf("%s, %s, %v", ref, manifest, err)
+	}
+	wantActive(t, h, "1")
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	h, src := home(t), artifactOf(t, "1")

@@ -14,6 +14,7 @@ import (
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/runtime"
+	"github.com/metalpack/metalpack/verify"
 )
 
 // versionRow is one installed version.
@@ -112,6 +113,9 @@ func statusText(text *strings.Builder, s runtime.Status) statusRow {
 			row.Problem = s.Problem.Error()
 		}
 		fmt.Fprintf(text, "%s\n  no active version: %s\n", s.Name, row.Problem)
+		if errors.Is(s.Problem, verify.ErrDamaged) {
+			fmt.Fprintf(text, "  'metalrun verify --repair --env %s' mends it\n", s.Name)
+		}
 		return row
 	}
 	active := newVersionRow(*s.Active)
