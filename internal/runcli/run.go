@@ -204,6 +204,9 @@ func (c *chat) ask(ctx context.Context, prompt string) (string, error) {
 	if res.StatusCode != http.StatusOK {
 		return "", answerError(res)
 	}
+	if kind := res.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/event-stream") {
+		return "", fmt.Errorf("%s: it answers with %q, want a stream of events: %w", c.endpoint, kind, bundle.ErrInvalid)
+	}
 	answer, err := c.stream(res.Body)
 	c.history = append(c.history, message{Role: "assistant", Content: answer})
 	return answer, err
@@ -232,15 +235,28 @@ type apiError struct {
 	} `json:"error"`
 }
 
-// stream prints the deltas of a server-sent event stream.
+// stream prints an answer, and ends its line whatever became of it.
 func (c *chat) stream(r io.Reader) (string, error) {
+	answer, err := c.deltas(r)
+	if !c.app.JSON && (answer != "" || err == nil) {
+		err = errors.Join(err, c.app.Print("\n"))
+	}
+	return answer, err
+}
+
+// deltas prints those of a server-sent event stream as they come, and returns
+// them.
+func (c *chat) deltas(r io.Reader) (string, error) {
 	var answer strings.Builder
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxAnswerLine)
 	for lines.Scan() {
-		data, ok := strings.CutPrefix(lines.Text(), "data: ")
-		if !ok || data == "[DONE]" {
+		data, ok := strings.CutPrefix(lines.Text(), "data:")
+		if !ok {
 			continue
+		}
+		if data = strings.TrimSpace(data); data == "[DONE]" {
+			return answer.String(), nil
 		}
 		var chunk struct {
 			apiError
@@ -256,17 +272,16 @@ func (c *chat) stream(r io.Reader) (string, error) {
 		}
 		for _, choice := range chunk.Choices {
 			answer.WriteString(choice.Delta.Content)
-			if !c.app.JSON {
-				if err := c.app.Print(edge.Clean(choice.Delta.Content)); err != nil {
-					return answer.String(), err
-				}
+			if c.app.JSON {
+				continue
+			}
+			if err := c.app.Print(edge.Clean(choice.Delta.Content)); err != nil {
+				return answer.String(), err
 			}
 		}
 	}
-	if !c.app.JSON {
-		if err := c.app.Print("\n"); err != nil {
-			return answer.String(), err
-		}
+	if err := lines.Err(); err != nil {
+		return answer.String(), err
 	}
-	return answer.String(), lines.Err()
+	return answer.String(), errors.New("the answer was cut: the stream ended before [DONE]")
 }
