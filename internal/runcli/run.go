@@ -202,7 +202,7 @@ func (c *chat) ask(ctx context.Context, prompt string) (string, error) {
 	}
 	defer func() { _ = res.Body.Close() }() // it was read only
 	if res.StatusCode != http.StatusOK {
-		return "", answerError(res)
+		return "", c.refusal(res)
 	}
 	if kind := res.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/event-stream") {
 		return "", fmt.Errorf("%s: it answers with %q, want a stream of events: %w", c.endpoint, kind, bundle.ErrInvalid)
@@ -212,15 +212,15 @@ func (c *chat) ask(ctx context.Context, prompt string) (string, error) {
 	return answer, err
 }
 
-// answerError turns an error answer into an error.
-func answerError(res *http.Response) error {
+// refusal turns an answer that is none into an error.
+func (c *chat) refusal(res *http.Response) error {
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerLine))
 	if err != nil {
 		return err
 	}
 	var e apiError
 	if json.Unmarshal(data, &e) != nil || e.Error.Message == "" {
-		return fmt.Errorf("the server answered %s", res.Status)
+		return edge.WithHint(fmt.Errorf("%s: it answers %s", c.endpoint, res.Status), "is that the address of 'metalrun serve', or of another server of OpenAI's API?")
 	}
 	if res.StatusCode == http.StatusNotFound {
 		return edge.Errorf(bundle.ErrNotFound, "%s", e.Error.Message)
