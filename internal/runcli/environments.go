@@ -55,10 +55,9 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 	if err := edge.WantArgs("install", args, "REFERENCE"); err != nil {
 		return err
 	}
-	word := args[0]
-	ref, err := bundle.ParseSource(word, "")
+	ref, err := parseSource(args[0], "")
 	if err != nil {
-		return edge.Errorf(edge.ErrUsage, "%w", err)
+		return err
 	}
 	if ref.Path != "" { // a repair may be called for elsewhere
 		if ref.Path, err = filepath.Abs(ref.Path); err != nil {

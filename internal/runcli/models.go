@@ -188,9 +188,9 @@ func (a *app) pull(ctx context.Context, word string, exclude []string) (_ models
 	case len(exclude) > 0:
 		return none, edge.Usagef("pull: --exclude is for models on the hub, like hf.co/org/name; %s is an artifact already", word)
 	}
-	ref, err := bundle.ParseSource(word, "ai")
+	ref, err := parseSource(word, "ai")
 	if err != nil {
-		return none, edge.Errorf(edge.ErrUsage, "%w", err)
+		return none, err
 	}
 	store, err := a.store()
 	if err != nil {
@@ -210,6 +210,20 @@ func (a *app) pull(ctx context.Context, word string, exclude []string) (_ models
 			"if it is an environment: 'metalrun install %s'", ref)
 	}
 	return a.pullInto(ctx, store, src, root, storeName(ref))
+}
+
+// parseSource reads the reference of what is to be fetched. Who writes a path is
+// told how that is said.
+func parseSource(word, org string) (bundle.Reference, error) {
+	ref, err := bundle.ParseSource(word, org)
+	if err == nil {
+		return ref, nil
+	}
+	err = edge.Errorf(edge.ErrUsage, "%w", err)
+	if filepath.IsAbs(word) || strings.HasPrefix(word, ".") {
+		err = edge.WithHint(err, "an OCI layout is written oci:%[1]s:TAG, an archive oci-archive:%[1]s", strings.TrimRight(word, "/"))
+	}
+	return ref, err
 }
 
 // pullInto pulls a model under a name, and tells of one that does not come to

@@ -27,6 +27,7 @@ func rows() []edge.Row {
 		{Is: launch.ErrExited, Code: edge.ExitError},
 		{Is: fs.ErrPermission, Code: edge.ExitError, Hint: elsewhere},
 		{Is: syscall.EROFS, Code: edge.ExitError, Hint: elsewhere},
+		{Is: syscall.ENOTDIR, Code: edge.ExitError, Hint: elsewhere},
 		{Is: syscall.ENOSPC, Code: edge.ExitError, Hint: fullDisk},
 		{Is: syscall.EDQUOT, Code: edge.ExitError, Hint: fullDisk},
 	}

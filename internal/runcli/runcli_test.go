@@ -110,6 +110,7 @@ func TestHints(t *testing.T) {
 	}{
 		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.EACCES}, edge.ExitError, "METALRUN_HOME names another directory"},
 		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.EROFS}, edge.ExitError, "METALRUN_HOME names another directory"},
+		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.ENOTDIR}, edge.ExitError, "METALRUN_HOME names another directory"},
 		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, edge.ExitError, "make room: 'metalrun df' tells"},
 		{fmt.Errorf("x: %w", verify.ErrDamaged), edge.ExitVerification, "metalrun verify --repair"},
 	} {
@@ -139,6 +140,7 @@ func TestUnknown(t *testing.T) {
 		{[]string{"run", "x", "--max-tokens", "-1"}, "run: --max-tokens -1: want 0 or more\nhint: see 'metalrun run --help'\n"},
 		{[]string{"run", "x", "--endpoint", "ftp://x"}, "run: endpoint \"ftp://x\": want an address like http://127.0.0.1:12436\nhint: see 'metalrun run --help'\n"},
 		{[]string{"run", "x", "--endpoint", "127.0.0.1:1", "--env", "e"}, "run: --env and --engine choose what is started here: the server at --endpoint runs already\nhint: see 'metalrun run --help'\n"},
+		{[]string{"install", "./out"}, "reference \"./out\": \".\" is not a registry host\nhint: an OCI layout is written oci:./out:TAG, an archive oci-archive:./out\n"},
 		{[]string{"--plain-http", "list"}, "flag --plain-http: flags follow the command\nhint: like 'metalrun list --json'; see 'metalrun --help'\n"},
 	} {
 		if got := command(t, tt.args...); got.code != edge.ExitUsage || got.stdout != "" || got.stderr != "metalrun: error: "+tt.want {
