@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -135,6 +136,16 @@ func words(cmd *cobra.Command) string {
 // exactArgs is cobra.ExactArgs as a usage error that names what is missing.
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error { return edge.WantArgs(words(cmd), args, names...) }
+}
+
+// format checks the --format of a verb; json is another way to say --json.
+func (a *app) format(verb, word string, known ...string) error {
+	if !slices.Contains(known, word) {
+		last := len(known) - 1
+		return edge.Usagef("%s: --format %q: want %s or %s", verb, word, strings.Join(known[:last], ", "), known[last])
+	}
+	a.JSON = a.JSON || word == "json"
+	return nil
 }
 
 // remote returns how registries are spoken to.

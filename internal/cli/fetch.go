@@ -61,7 +61,7 @@ func (a *app) runFetch(ctx context.Context, name string, o fetchOptions) error {
 		return edge.Usagef("fetch: --into and --to exclude each other")
 	case o.to != "":
 		var err error
-		if dest, err = parseDest("fetch", o.to, ""); err != nil {
+		if dest, err = parseDest("fetch", "--to", o.to, ""); err != nil {
 			return err
 		}
 	}

@@ -78,7 +78,7 @@ func (a *app) newInspectCmd() *cobra.Command {
 
 func (a *app) runInspect(ctx context.Context, word string) (err error) {
 	if isPath(word) && exists(filepath.Join(word, "config.json")) {
-		return edge.WithHint(edge.Usagef("inspect: %s is a directory, not an artifact", word), "'metalpack model lint %s' says what is wrong with the model in it", word)
+		return localHint(edge.Usagef("inspect: %s is a directory, not an artifact", word), word)
 	}
 	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
 	if err != nil {
@@ -91,9 +91,9 @@ func (a *app) runInspect(ctx context.Context, word string) (err error) {
 	}
 	out.Reference = ref.String()
 	if out.Model != nil {
-		return a.Result(out, modelText(out))
+		return a.Result(out, modelText(out, a.Table))
 	}
-	return a.Result(out, indexText(out))
+	return a.Result(out, indexText(out, a.Table))
 }
 
 // readArtifact reads an environment's index, one of its manifests, or a model.

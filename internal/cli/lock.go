@@ -106,7 +106,7 @@ func (a *app) runLock(ctx context.Context, name string, o lockOptions) (err erro
 		}
 		rows = append(rows, row)
 	}
-	if err := a.Result(rows, lockText(r, rows, o)); err != nil || !o.check {
+	if err := a.Result(rows, lockText(r, rows, o, a.Table)); err != nil || !o.check {
 		return err
 	}
 	return wouldChange(r, rows)

@@ -84,7 +84,7 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 	if !ok {
 		return edge.Usagef("model build: --format %q: want modelpack, docker or both", o.format)
 	}
-	dest, err := parseDest("model build", o.dest, "ai")
+	dest, err := parseDest("model build", "-o", o.dest, "ai")
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ package cli
 import (
 	"context"
 	"errors"
-	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -39,20 +39,13 @@ func (a *app) runPush(ctx context.Context, source, dest string) (err error) {
 	}
 	src, root, _, closeSource, err := a.open(ctx, source, "")
 	if err != nil {
-		if isDir(source) && !isLayout(source) {
+		if isDir(source) && !exists(filepath.Join(source, "oci-layout")) {
 			err = edge.WithHint(err, "to push the model in the directory %s: metalpack model build %s -o docker://%s", source, source, to)
 		}
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
 	return a.deliver(ctx, src, root, to)
-}
-
-// isDir reports whether a word that was taken for a place in a registry is a
-// directory.
-func isDir(word string) bool {
-	info, err := os.Stat(word)
-	return err == nil && info.IsDir()
 }
 
 type pullOptions struct {

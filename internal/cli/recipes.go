@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,7 +73,7 @@ func whichRecipes(args []string) []string {
 
 func (a *app) runRecipesList() error {
 	var rows []recipeRow
-	var text strings.Builder
+	text := [][]string{{"NAME", "RELEASE", "PLATFORMS"}}
 	for _, name := range recipes.Names() {
 		r, err := recipes.Load(name)
 		if err != nil {
@@ -85,7 +84,7 @@ func (a *app) runRecipesList() error {
 			row.Platforms = append(row.Platforms, t.Platform)
 		}
 		rows = append(rows, row)
-		fmt.Fprintf(&text, "%s %s  %s\n", row.Name, row.Release, strings.Join(row.Platforms, ", "))
+		text = append(text, []string{row.Name, row.Release, strings.Join(row.Platforms, ", ")})
 	}
-	return a.Result(rows, text.String())
+	return a.Result(rows, a.Table("lll", text))
 }

@@ -7,8 +7,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -182,9 +180,10 @@ func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, 
 	root, err := src.Resolve(ctx, ref.Name())
 	if err != nil {
 		switch {
-		case ref.Transport == bundle.TransportDocker && isLayout(word):
-			err = layoutHint(err, word)
-		case ref.Transport == bundle.TransportDocker && errors.Is(err, bundle.ErrNotFound):
+		case ref.Transport != bundle.TransportDocker:
+		case exists(word):
+			err = localHint(err, word)
+		case errors.Is(err, bundle.ErrNotFound):
 			err = edge.WithHint(err, "check repository and tag; some registries answer this for what wants a login: docker login %s", ref.Registry)
 		}
 		return nil, bundle.Descriptor{}, ref, nil, errors.Join(err, closeSource())
@@ -201,28 +200,4 @@ func (a *app) openModel(ctx context.Context, word string) (bundle.Source, bundle
 		err = errors.Join(err, closeSource())
 	}
 	return src, root, ref, closeSource, err
-}
-
-// parseSource reads a reference of the command line.
-func parseSource(word, namespace string) (bundle.Reference, error) {
-	ref, err := bundle.ParseSource(word, namespace)
-	if err == nil {
-		return ref, nil
-	}
-	err = edge.Errorf(edge.ErrUsage, "%w", err)
-	if isLayout(word) {
-		err = layoutHint(err, word)
-	}
-	return ref, err
-}
-
-// isLayout reports whether a word that was taken for a place in a registry is
-// the name of a directory with a layout.
-func isLayout(word string) bool {
-	_, err := os.Stat(filepath.Join(word, "oci-layout"))
-	return err == nil
-}
-
-func layoutHint(err error, dir string) error {
-	return edge.WithHint(err, "for the layout in the directory %s write oci:%s", dir, dir)
 }

@@ -16,6 +16,9 @@ import (
 // terminal, and what ends a row is not padded.
 func Columns(align string, rows [][]string) string { return Fit(align, rows, 0) }
 
+// TableFunc is [Console.Table].
+type TableFunc func(align string, rows [][]string) string
+
 // Table is Columns as it fits the terminal that stdout is. What is piped is
 // never shortened or broken.
 func (c *Console) Table(align string, rows [][]string) string {
