@@ -50,6 +50,9 @@ func (a *app) newBuildCmd() *cobra.Command {
 
 func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 	begin := time.Now()
+	if err := o.validate(); err != nil {
+		return err
+	}
 	var dest bundle.Reference
 	if !o.dryRun || o.dest != "" {
 		var err error

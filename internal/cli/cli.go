@@ -80,6 +80,7 @@ func (a *app) root() *cobra.Command {
 {{end}}{{.UsageString}}
 ` + edge.ExitStatus + "\n")
 	root.AddCommand(a.verbs()...)
+	tellCompletion(root)
 	return root
 }
 
@@ -124,6 +125,21 @@ func newHelpCmd() *cobra.Command {
 			about.InitDefaultHelpFlag()
 			return about.Help()
 		},
+	}
+}
+
+// tellCompletion has cobra's completion commands speak like the others.
+func tellCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Short, c.Args, c.RunE = "print a completion script for a shell", cobra.ArbitraryArgs, group
+		for _, shell := range c.Commands() {
+			shell.Short, shell.Args = "print the script for "+shell.Name(), exactArgs()
+			shell.Example = "  metalpack completion " + shell.Name() + " >FILE"
+		}
 	}
 }
 

@@ -90,6 +90,8 @@ func TestUsage(t *testing.T) {
 	}{
 		"command":         {[]string{"buld"}, "unknown command \"buld\"\nhint: did you mean 'metalpack build'?"},
 		"command below":   {[]string{"model", "bild"}, "unknown command \"model bild\"\nhint: did you mean 'metalpack model build'?"},
+		"shell":           {[]string{"completion", "fisch"}, "unknown command \"completion fisch\"\nhint: did you mean 'metalpack completion fish'?"},
+		"shell's":         {[]string{"completion", "fish", "x"}, "completion fish: unexpected argument \"x\""},
 		"nothing like it": {[]string{"zzzzzzzz"}, "unknown command \"zzzzzzzz\"\nhint: see 'metalpack --help'"},
 		"flag":            {[]string{"push", "--nope"}, "unknown flag: --nope\nhint: see 'metalpack push --help'"},
 		"help":            {[]string{"help", "zzz"}, "unknown command \"zzz\"\nhint: see 'metalpack --help'"},

@@ -62,7 +62,7 @@ func (a *app) newDiffCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&o.format, "format", "text", "`form` of the result: text, markdown or json, which is what --json gives")
-	cmd.Flags().StringArrayVar(&o.platforms, "platform", nil, "compare this `platform` alone, like darwin/arm64; may be repeated")
+	cmd.Flags().StringArrayVar(&o.platforms, "platform", nil, "`platform` to compare, like darwin/arm64; may be repeated (default: all)")
 	return cmd
 }
 

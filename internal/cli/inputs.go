@@ -32,11 +32,14 @@ type inputOptions struct {
 }
 
 func (o *inputOptions) addFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.platforms, "platform", nil, "`target`, like darwin/arm64; may be repeated (default: all of the recipe)")
+	f.StringArrayVar(&o.platforms, "platform", nil, "`target` of the recipe, like darwin/arm64; may be repeated (default: all)")
 	f.StringArrayVar(&o.findLinks, "find-links", nil, "`directory` with wheels and interpreter archives, matched by sha256; may be repeated")
 	f.StringArrayVar(&o.inputsFrom, "inputs-from", nil, "`archive` of inputs that 'fetch --to' wrote, like docker://REF or oci:DIR:tag; may be repeated")
 	f.BoolVar(&o.offline, "offline", false, "use the cache, directories and archives on disk alone")
 }
+
+// validate refuses options of which nothing would come.
+func (o *inputOptions) validate() error { return checkDirs("--find-links", o.findLinks) }
 
 // targetInputs is one target of a recipe with all it is made of.
 type targetInputs struct {

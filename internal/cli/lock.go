@@ -48,12 +48,12 @@ func (a *app) newLockCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runLock(cmd.Context(), args[0], o) },
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&o.platforms, "platform", nil, "`target` to lock, like darwin/arm64; may be repeated (default: all)")
+	f.StringArrayVar(&o.platforms, "platform", nil, "`target` of the recipe, like darwin/arm64; may be repeated (default: all)")
 	f.StringArrayVar(&o.update, "update", nil, "`package` to bring up to date; may be repeated")
 	f.BoolVar(&o.upgrade, "upgrade", false, "bring every package up to date")
 	f.BoolVar(&o.check, "check", false, "write nothing; fail if a lock would change")
 	f.StringVar(&o.from, "from", "", "requirements `file` with hashes to make the lock of")
-	f.StringVar(&o.summary, "summary", "text", "how to print what changed: text or markdown")
+	f.StringVar(&o.summary, "summary", "text", "`form` of what is printed: text or markdown")
 	f.StringArrayVar(&o.findLinks, "find-links", nil, "`directory` with extra wheels, matched by sha256; may be repeated")
 	return cmd
 }
@@ -68,7 +68,7 @@ func (o lockOptions) validate() error {
 	case o.from != "" && (o.upgrade || len(o.update) > 0):
 		return edge.Usagef("--from takes the versions of a file as they are: --update and --upgrade have no meaning")
 	}
-	return nil
+	return checkDirs("--find-links", o.findLinks)
 }
 
 func (a *app) runLock(ctx context.Context, name string, o lockOptions) (err error) {
@@ -87,7 +87,7 @@ func (a *app) runLock(ctx context.Context, name string, o lockOptions) (err erro
 		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "lock: %s is embedded in this program, its locks cannot be written", r.Name),
 			"compare with --check, or write a recipe of your own that extends it")
 	}
-	j, err := a.newLockJob(r, o)
+	j, err := a.newLockJob(ctx, r, o)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,11 @@ func wouldChange(r *recipes.Recipe, rows []lockRow) error {
 	if len(files) == 0 {
 		return nil
 	}
-	return edge.WithHint(fmt.Errorf("%s would change: %w", strings.Join(files, ", "), lock.ErrStale), "%s", strings.Join(hint, " "))
+	err := fmt.Errorf("%s would change: %w", strings.Join(files, ", "), lock.ErrStale)
+	if r.Dir() == "" {
+		return edge.WithHint(err, "the lock is embedded in this program; a recipe of your own that extends %s has its own", r.Name)
+	}
+	return edge.WithHint(err, "%s", strings.Join(hint, " "))
 }
 
 // findUV finds uv, or installs one in the cache.

@@ -70,7 +70,7 @@ func (a *app) newModelCmd() *cobra.Command {
 
 func (o *modelBuildOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.dest, "output", "o", "", "`destination`: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
-	f.StringVar(&o.format, "format", "modelpack", "modelpack, docker, or both over the same blobs, docker's as TAG"+dockerSuffix)
+	f.StringVar(&o.format, "format", "modelpack", "`form` of the artifact: modelpack, docker, or both over the same blobs, docker's as TAG"+dockerSuffix)
 	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out files that match this `pattern`; may be repeated")
 	f.StringArrayVar(&o.allow, "allow", nil, "let this lint `rule` pass; recorded in the artifact; may be repeated")
 	f.StringVar(&o.facts.License, "license", "", "licence, by its SPDX `name`")

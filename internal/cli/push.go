@@ -18,11 +18,16 @@ import (
 
 func (a *app) newPushCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:     "push SOURCE REFERENCE",
-		Short:   "push an artifact from a layout or archive to a registry",
-		Example: "  metalpack push oci:out:0.30.0 docker.io/metalpack/vllm-metal:0.30.0",
-		Args:    exactArgs("SOURCE", "REFERENCE"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.runPush(cmd.Context(), args[0], args[1]) },
+		Use:   "push SOURCE REFERENCE",
+		Short: "push an artifact from a layout, an archive or another registry to a registry",
+		Long: "Push an environment, a model or an archive of inputs, as it is, with all that its\n" +
+			"manifest names. Blobs that are there already are not sent again, and the tag, latest\n" +
+			"if REFERENCE has none, comes last. stdout gets REFERENCE@DIGEST alone.",
+		Example: "  metalpack push oci:out:0.30.0 docker.io/metalpack/vllm-metal:0.30.0\n" +
+			"  metalpack push oci-archive:model.tar registry.example.com/ai/smollm2:135m\n" +
+			"  metalpack push docker.io/ai/smollm2:135m registry.example.com/ai/smollm2:135m",
+		Args: exactArgs("SOURCE", "REFERENCE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runPush(cmd.Context(), args[0], args[1]) },
 	}
 }
 
