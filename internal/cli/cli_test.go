@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -159,6 +160,26 @@ func TestVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestInterruptedRead: nobody types the paths that are asked for.
+func TestInterruptedRead(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	in, never := io.Pipe()
+	defer never.Close()
+	var out, msg bytes.Buffer
+	env := &edge.Env{Args: []string{"recipes", "matrix", "--changed", "-"}, Stdin: readerFunc(func(p []byte) (int, error) {
+		cancel()
+		return in.Read(p)
+	}), Stdout: &out, Stderr: &msg, Getenv: func(string) string { return "" }}
+	if code := Main(ctx, env); code != edge.ExitInterrupted || out.String() != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, out.String(), msg.String())
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestInterrupted(t *testing.T) {
 	t.Parallel()

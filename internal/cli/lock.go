@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -154,6 +155,9 @@ func (a *app) cache(name string) (string, error) {
 	abs, err := filepath.Abs(base)
 	if err != nil {
 		return "", err
+	}
+	if info, err := os.Stat(abs); err == nil && !info.IsDir() || errors.Is(err, syscall.ENOTDIR) {
+		return "", edge.WithHint(edge.Errorf(bundle.ErrInvalid, "cache: %s: not a directory", abs), "name another directory with --cache")
 	}
 	return filepath.Join(abs, name), nil
 }
