@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,12 +165,9 @@ func cacheHint(err error, cache *inputs.Cache) error {
 	return err
 }
 
-// argument is what names a recipe on the command line.
+// argument is what names a recipe in a command that is to be typed.
 func argument(r *recipes.Recipe) string {
-	if r.Dir() == "" {
-		return r.Name
-	}
-	return r.Dir()
+	return edge.Quote(cmp.Or(r.Dir(), r.Name))
 }
 
 // lockHint says how a lock that is missing or stale is made.
@@ -178,7 +176,7 @@ func lockHint(err error, r *recipes.Recipe, platform string) error {
 	case r.Dir() == "" || !errors.Is(err, bundle.ErrNotFound) && !errors.Is(err, lock.ErrStale):
 		return err
 	default:
-		return edge.WithHint(err, "make the lock: metalpack lock %s --platform %s", r.Dir(), platform)
+		return edge.WithHint(err, "make the lock: metalpack lock %s --platform %s", argument(r), platform)
 	}
 }
 

@@ -239,7 +239,7 @@ func (a *app) environment(ctx context.Context, verb, word string) (out inspected
 		return out, fmt.Errorf("%s: %w", ref, err)
 	}
 	if out.Model != nil {
-		return out, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "%s: %s is a model, not an environment", verb, ref), "'metalpack inspect %s' shows what is in it", strings.TrimPrefix(word, "docker://"))
+		return out, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "%s: %s is a model, not an environment", verb, ref), "'metalpack inspect %s' shows what is in it", edge.Quote(strings.TrimPrefix(word, "docker://")))
 	}
 	out.Reference = ref.String()
 	return out, nil

@@ -88,6 +88,9 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 	if err != nil {
 		return err
 	}
+	if err := checkChoice(o.exclude, o.allow); err != nil {
+		return err
+	}
 	origin, closeOrigin, err := a.modelOrigin(ctx, source)
 	if err != nil {
 		return err

@@ -58,6 +58,9 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 	if err := a.format("model lint", o.format, "text", "sarif", "json"); err != nil {
 		return err
 	}
+	if err := checkChoice(o.exclude, o.allow); err != nil {
+		return err
+	}
 	findings, name, err := a.lintFindings(ctx, word, model.Options{Exclude: o.exclude, Allow: o.allow, Events: a.Events()})
 	if err != nil {
 		return err
@@ -83,6 +86,15 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 			"mend what is named, or let a rule pass with --allow RULE"))
 	}
 	return err
+}
+
+// checkChoice refuses patterns and rules that are none before anything is read
+// for them.
+func checkChoice(patterns, rules []string) error {
+	if err := errors.Join(model.CheckPatterns(patterns), model.CheckRules(rules)); err != nil {
+		return edge.Errorf(edge.ErrUsage, "%w", err)
+	}
+	return nil
 }
 
 // lintFindings lints a directory, a model on the hub, or what a reference

@@ -45,7 +45,7 @@ func (a *app) runPush(ctx context.Context, source, dest string) (err error) {
 	src, root, _, closeSource, err := a.open(ctx, source, "")
 	if err != nil {
 		if isDir(source) && !exists(filepath.Join(source, "oci-layout")) {
-			err = edge.WithHint(err, "to push the model in the directory %s: metalpack model build %s -o docker://%s", source, source, to)
+			err = edge.WithHint(err, "to push the model in the directory %s: metalpack model build %s -o docker://%s", source, edge.Quote(source), to)
 		}
 		return err
 	}
@@ -85,6 +85,9 @@ func (a *app) newPullCmd() *cobra.Command {
 func (a *app) runPull(ctx context.Context, word string, o pullOptions) (err error) {
 	if o.dir == "" {
 		return edge.Usagef("pull: missing -o DIR")
+	}
+	if err := checkChoice(o.include, nil); err != nil {
+		return err
 	}
 	to := model.PullOptions{Include: o.include, Events: a.Events()}
 	if isHub(word) {

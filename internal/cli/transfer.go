@@ -196,7 +196,7 @@ func (a *app) openModel(ctx context.Context, word string) (bundle.Source, bundle
 	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
 	if err == nil && root.MediaType == bundle.MediaTypeIndex {
 		err = edge.WithHint(edge.Errorf(bundle.ErrInvalid, "%s is an environment, not a model", ref),
-			"'metalrun install %s' installs it, 'metalpack inspect %s' shows what is in it", ref, ref)
+			"'metalrun install %s' installs it, 'metalpack inspect %s' shows what is in it", edge.Quote(ref.String()), edge.Quote(ref.String()))
 		err = errors.Join(err, closeSource())
 	}
 	return src, root, ref, closeSource, err

@@ -17,6 +17,23 @@ import (
 	"github.com/metalpack/metalpack/internal/edge"
 )
 
+func TestQuote(t *testing.T) {
+	t.Parallel()
+	for word, want := range map[string]string{
+		"":                    `""`,
+		"oci:./out-1_x:tag@a": "oci:./out-1_x:tag@a",
+		"Mäc/rézept":          "Mäc/rézept",
+		"a b":                 `"a b"`,
+		"$(x) `y` \\ \"z\"":   "\"\\$(x) \\`y\\` \\\\ \\\"z\\\"\"",
+		"*.py":                `"*.py"`,
+		"~/x":                 `"~/x"`,
+	} {
+		if got := edge.Quote(word); got != want {
+			t.Errorf("%q: got %s, want %s", word, got, want)
+		}
+	}
+}
+
 func TestFail(t *testing.T) {
 	t.Parallel()
 	own := errors.New("own")

@@ -34,11 +34,11 @@ func localHint(err error, word string) error {
 	switch {
 	case word == "":
 	case exists(filepath.Join(word, "oci-layout")):
-		return edge.WithHint(err, "for the layout in the directory %s write oci:%s", word, word)
+		return edge.WithHint(err, "for the layout in the directory %s write %s", word, edge.Quote("oci:"+word))
 	case exists(filepath.Join(word, "config.json")):
-		return edge.WithHint(err, "'metalpack model lint %s' says what is wrong with the model in that directory, 'metalpack model build %s -o DEST' makes an artifact of it", word, word)
+		return edge.WithHint(err, "'metalpack model lint %s' says what is wrong with the model in that directory, 'metalpack model build %s -o DEST' makes an artifact of it", edge.Quote(word), edge.Quote(word))
 	case exists(word) && !isDir(word):
-		return edge.WithHint(err, "for the archive in the file %s write oci-archive:%s", word, word)
+		return edge.WithHint(err, "for the archive in the file %s write %s", word, edge.Quote("oci-archive:"+word))
 	}
 	return err
 }
@@ -73,7 +73,7 @@ func checkLayout(ref bundle.Reference) error {
 	case errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0:
 		return nil
 	case exists(ref.Path) && !isDir(ref.Path):
-		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: %s is a file", ref, ref.Path), "name a directory, or write oci-archive:%s for an archive in one file", ref.Path)
+		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: %s is a file", ref, ref.Path), "name a directory, or write %s for an archive in one file", edge.Quote("oci-archive:"+ref.Path))
 	case err != nil:
 		return fmt.Errorf("destination %s: %w", ref, err)
 	}
@@ -88,9 +88,9 @@ func checkLayout(ref bundle.Reference) error {
 func checkArchive(ref bundle.Reference) error {
 	switch dir := filepath.Dir(ref.Path); {
 	case !isDir(dir):
-		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: there is no directory %s", ref, dir), "mkdir -p %s", dir)
+		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: there is no directory %s", ref, dir), "mkdir -p %s", edge.Quote(dir))
 	case isDir(ref.Path):
-		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: %s is a directory", ref, ref.Path), "name a file, or write oci:%s for a layout in a directory", ref.Path)
+		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: %s is a directory", ref, ref.Path), "name a file, or write %s for a layout in a directory", edge.Quote("oci:"+ref.Path))
 	case !exists(ref.Path):
 		return nil
 	}
