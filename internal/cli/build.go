@@ -92,7 +92,7 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 	if err != nil {
 		return err
 	}
-	sum.written, sum.Written, sum.There = out, moved.done.Load(), moved.skipped.Load()
+	sum.written, sum.Sent, sum.There = out, moved.done.Load(), moved.skipped.Load()
 	if err := sum.measure(ctx, art); err != nil {
 		return err
 	}

@@ -140,13 +140,13 @@ func (a *app) runCacheInfo() error {
 		return err
 	}
 	count(rows, items)
-	text := [][]string{{"KIND", "FILES", "SIZE", "OLDEST USE", "PLACE"}}
+	text := ui.Rows{{"KIND", "FILES", "SIZE", "OLDEST USE", "PLACE"}}
 	for _, r := range rows {
 		oldest := "-"
 		if r.Oldest != "" {
 			oldest = r.oldest.UTC().Format(time.DateOnly)
 		}
-		text = append(text, []string{r.Kind, strconv.Itoa(r.Files), ui.Bytes(r.Bytes), oldest, r.Path})
+		text.Add(r.Kind, strconv.Itoa(r.Files), ui.Bytes(r.Bytes), oldest, r.Path)
 	}
 	return a.Result(rows, a.Table("lrrll", text))
 }
@@ -242,12 +242,12 @@ func (a *app) pruneResult(rows []cacheRow, gone []cachedir.Item, dryRun bool) er
 		verb = "would be removed"
 	}
 	out := pruned{DryRun: dryRun, Kinds: rows}
-	var text [][]string
+	var text ui.Rows
 	for i, r := range rows {
 		rows[i].Oldest = ""
 		out.Bytes += r.Bytes
 		if r.Files > 0 {
-			text = append(text, []string{r.Kind, ui.Plural(r.Files, "file"), ui.Bytes(r.Bytes)})
+			text.Add(r.Kind, ui.Plural(r.Files, "file"), ui.Bytes(r.Bytes))
 		}
 	}
 	return a.Result(out, a.Table("lrr", text)+fmt.Sprintf("%s %s\n", ui.Bytes(out.Bytes), verb))

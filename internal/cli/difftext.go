@@ -47,13 +47,13 @@ func platformWord(k bundle.ChangeKind) string {
 }
 
 // changeRows lists what differs beside packages and layers: what, how, from, to.
-func changeRows(d *bundle.EnvironmentDiff) (rows [][]string) {
+func changeRows(d *bundle.EnvironmentDiff) (rows ui.Rows) {
 	for _, one := range []struct {
 		what string
 		v    *bundle.ValueChange
 	}{{"release", d.Release}, {"floor", d.Floor}, {"interpreter", d.Interpreter}} {
 		if one.v != nil {
-			rows = append(rows, []string{one.what, "", string(one.v.Kind), arrow(*one.v)})
+			rows.Add(one.what, "", string(one.v.Kind), arrow(*one.v))
 		}
 	}
 	for _, list := range []struct {
@@ -61,7 +61,7 @@ func changeRows(d *bundle.EnvironmentDiff) (rows [][]string) {
 		all  []bundle.ValueChange
 	}{{"decision", d.Decisions}, {"launch profile", d.Launch}, {"probe", d.Probes}} {
 		for _, c := range list.all {
-			rows = append(rows, []string{list.what, c.Name, string(c.Kind), arrow(c)})
+			rows.Add(list.what, c.Name, string(c.Kind), arrow(c))
 		}
 	}
 	return rows
@@ -79,9 +79,9 @@ func arrow(c bundle.ValueChange) string {
 }
 
 func packageChanges(all []bundle.ValueChange, table ui.TableFunc) string {
-	rows := make([][]string, 0, len(all))
+	var rows ui.Rows
 	for _, c := range all {
-		rows = append(rows, []string{string(c.Kind), c.Name, arrow(c)})
+		rows.Add(string(c.Kind), c.Name, arrow(c))
 	}
 	return table("lll", rows)
 }
@@ -129,11 +129,11 @@ func layerCounts(all []bundle.LayerChange) string {
 
 // layerChanges lists the layers that are not shared.
 func layerChanges(all []bundle.LayerChange, table ui.TableFunc) string {
-	var rows [][]string
+	var rows ui.Rows
 	for _, k := range layerKinds[1:] {
 		for _, l := range all {
 			if l.Kind == k.kind {
-				rows = append(rows, []string{k.word, l.Name, ui.Bytes(l.Size)})
+				rows.Add(k.word, l.Name, ui.Bytes(l.Size))
 			}
 		}
 	}
@@ -141,11 +141,11 @@ func layerChanges(all []bundle.LayerChange, table ui.TableFunc) string {
 }
 
 // downloadRows tells what an upgrade downloads in each codec, below a head.
-func downloadRows(all []bundle.Download) [][]string {
-	rows := [][]string{{"CODEC", "WHOLE", "BY DIGEST", "LAYERS", "METALRUN", "LAYERS"}}
+func downloadRows(all []bundle.Download) ui.Rows {
+	rows := ui.Rows{{"CODEC", "WHOLE", "BY DIGEST", "LAYERS", "METALRUN", "LAYERS"}}
 	for _, d := range all {
 		of := func(f bundle.Fetch) string { return fmt.Sprintf("%d of %d", f.Layers, d.Layers) }
-		rows = append(rows, []string{d.Codec, ui.Bytes(d.Size), ui.Bytes(d.ByDigest.Size), of(d.ByDigest), ui.Bytes(d.ByContent.Size), of(d.ByContent)})
+		rows.Add(d.Codec, ui.Bytes(d.Size), ui.Bytes(d.ByDigest.Size), of(d.ByDigest), ui.Bytes(d.ByContent.Size), of(d.ByContent))
 	}
 	return rows
 }
@@ -168,9 +168,9 @@ func (d diffResult) markdown() string {
 			}
 		}
 		if len(p.Diff.Packages) > 0 {
-			rows := [][]string{{"Package", "Old", "New", ""}}
+			rows := ui.Rows{{"Package", "Old", "New", ""}}
 			for _, c := range p.Diff.Packages {
-				rows = append(rows, []string{c.Name, c.From, c.To, string(c.Kind)})
+				rows.Add(c.Name, c.From, c.To, string(c.Kind))
 			}
 			fmt.Fprintf(&b, "\nPackages: %s\n\n%s", packageCounts(p.Diff.Packages), mdTable("llll", rows))
 		}

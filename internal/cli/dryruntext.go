@@ -79,9 +79,9 @@ func (s plannedSums) downloadText() string {
 }
 
 func (t *plannedTarget) inputTable(table ui.TableFunc) string {
-	rows := [][]string{{"NAME", "VERSION", "SIZE", "WHERE", "LAYER", "FILE"}}
+	rows := ui.Rows{{"NAME", "VERSION", "SIZE", "WHERE", "LAYER", "FILE"}}
 	for _, in := range t.Inputs {
-		rows = append(rows, []string{in.Name, in.Version, size(in.Size), where(in), orUnknown(in.Layer), in.File})
+		rows.Add(in.Name, in.Version, size(in.Size), where(in), orUnknown(in.Layer), in.File)
 	}
 	return table("llrlll", rows)
 }
@@ -102,7 +102,7 @@ func where(in plannedInput) string {
 }
 
 func (t *plannedTarget) layerTable(table ui.TableFunc) string {
-	rows := [][]string{{"NAME", "INPUTS", "SIZE", "FILES", "BYTES", "IDENTITY", "CACHED"}}
+	rows := ui.Rows{{"NAME", "INPUTS", "SIZE", "FILES", "BYTES", "IDENTITY", "CACHED"}}
 	for _, l := range t.Layers {
 		files, from, bytes := "?", "-", "-" // the metadata layer has no inputs
 		if l.Entries > 0 {
@@ -111,7 +111,7 @@ func (t *plannedTarget) layerTable(table ui.TableFunc) string {
 		if l.Inputs > 0 {
 			from, bytes = strconv.Itoa(l.Inputs), size(l.Input)
 		}
-		rows = append(rows, []string{l.Name, from, bytes, files, size(l.Size), orUnknown(short(l.Identity)), l.cachedText()})
+		rows.Add(l.Name, from, bytes, files, size(l.Size), orUnknown(short(l.Identity)), l.cachedText())
 	}
 	return table("lrrrrll", rows)
 }
@@ -135,9 +135,9 @@ func decisionText(all []bundle.Decision, table ui.TableFunc) string {
 	if len(all) == 0 {
 		return ""
 	}
-	rows := make([][]string, 0, len(all))
+	var rows ui.Rows
 	for _, d := range all {
-		rows = append(rows, []string{d.Kind, strings.Join(strings.Fields(d.Package+" "+d.Rule+" "+d.Path), " "), d.Reason})
+		rows.Add(d.Kind, strings.Join(strings.Fields(d.Package+" "+d.Rule+" "+d.Path), " "), d.Reason)
 	}
 	return "\nDecisions\n" + table("lll", rows)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -171,10 +172,9 @@ func (out *inspected) add(ctx context.Context, src bundle.Source, d bundle.Descr
 	}
 	twin := out.twin(row)
 	if twin == nil {
-		if row.Environment, row.tree, err = readEnvironment(ctx, src, m); err != nil {
+		if err := row.readMetadata(ctx, src, m); err != nil {
 			return err
 		}
-		row.encoded = row.tree.Encode()
 		row.Files, row.Unpacked = len(row.tree.Entries)+1, row.tree.Size()+int64(len(row.encoded)) // the tree does not list itself
 		row.Platform, row.Floor = row.Environment.Platform.String(), row.Environment.Platform.Floor()
 		twin = &row
@@ -212,20 +212,29 @@ func (m *inspectedManifest) layers(from *ocispec.Manifest, twin *inspectedManife
 	}
 }
 
-// readEnvironment fetches the metadata layer.
-func readEnvironment(ctx context.Context, src bundle.Source, m *ocispec.Manifest) (_ *bundle.Environment, _ *bundle.Tree, err error) {
-	for _, l := range m.Layers {
-		if l.Annotations[bundle.AnnotationLayer] != bundle.MetadataLayer {
-			continue
-		}
-		rc, err := src.Open(ctx, l, 0)
-		if err != nil {
-			return nil, nil, err
-		}
-		env, tree, _, err := unpack.Metadata(ctx, rc, l, "")
-		return env, tree, errors.Join(err, rc.Close())
+// readMetadata fetches the metadata layer. The tree in it is what the manifest
+// says.
+func (m *inspectedManifest) readMetadata(ctx context.Context, src bundle.Source, from *ocispec.Manifest) (err error) {
+	i := slices.IndexFunc(from.Layers, func(l bundle.Descriptor) bool { return l.Annotations[bundle.AnnotationLayer] == bundle.MetadataLayer })
+	if i < 0 {
+		return fmt.Errorf("no metadata layer, so not an environment of metalpack: %w", bundle.ErrInvalid)
 	}
-	return nil, nil, fmt.Errorf("no metadata layer, so not an environment of metalpack: %w", bundle.ErrInvalid)
+	rc, err := src.Open(ctx, from.Layers[i], 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rc.Close()) }()
+	env, tree, files, err := unpack.Metadata(ctx, rc, from.Layers[i], from.Annotations[bundle.AnnotationName])
+	if err != nil {
+		return err
+	}
+	m.Environment, m.tree, m.encoded = env, tree, files[bundle.TreePath]
+	sum := bundle.TreeDigest(m.encoded).String()
+	if m.TreeDigest != "" && m.TreeDigest != sum {
+		return fmt.Errorf("its tree is %s, its annotation says %s: %w", sum, m.TreeDigest, bundle.ErrMismatch)
+	}
+	m.TreeDigest = sum
+	return nil
 }
 
 // environment reads an environment for a verb that wants no model.

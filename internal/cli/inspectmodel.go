@@ -19,7 +19,7 @@ func modelText(out inspected, table ui.TableFunc) string {
 	var b strings.Builder
 	m := out.Model
 	fmt.Fprintf(&b, "%s\n%s\n\nmodel (%s): %s\n", out.Reference, out.Digest, m.Flavor, headline(m))
-	var facts [][]string
+	var facts ui.Rows
 	for _, row := range [][]string{
 		{"description", m.Description},
 		{"licence", m.License},
@@ -31,15 +31,15 @@ func modelText(out inspected, table ui.TableFunc) string {
 		{"allowed", strings.Join(m.Allow, ", ")},
 	} {
 		if row[1] != "" {
-			facts = append(facts, []string{row[0], strings.ReplaceAll(row[1], "\n", " ")})
+			facts.Add(row[0], strings.ReplaceAll(row[1], "\n", " "))
 		}
 	}
 	if err := m.CheckServable(); err != nil {
-		facts = append(facts, []string{"not served", strings.TrimSuffix(err.Error(), ": "+bundle.ErrInvalid.Error())})
+		facts.Add("not served", strings.TrimSuffix(err.Error(), ": "+bundle.ErrInvalid.Error()))
 	}
-	var files [][]string
+	var files ui.Rows
 	add := func(d bundle.Descriptor, kind, what string) {
-		files = append(files, []string{short(d.Digest.Encoded()), ui.Bytes(d.Size), kind, what})
+		files.Add(short(d.Digest.Encoded()), ui.Bytes(d.Size), kind, what)
 	}
 	for _, f := range m.Files {
 		add(f.Descriptor, string(f.Kind), f.Path)

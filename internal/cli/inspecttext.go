@@ -22,9 +22,9 @@ func indexText(out inspected, table ui.TableFunc) string {
 		fmt.Fprintf(&b, ", %s in all", ui.Bytes(out.Size))
 	}
 	b.WriteString("\n\nManifests\n")
-	rows := [][]string{{"PLATFORM", "FLOOR", "CODEC", "LAYERS", "SIZE", "DIGEST"}}
+	rows := ui.Rows{{"PLATFORM", "FLOOR", "CODEC", "LAYERS", "SIZE", "DIGEST"}}
 	for _, m := range out.Manifests {
-		rows = append(rows, []string{m.Platform, m.Floor, m.Codec, strconv.Itoa(len(m.Layers)), ui.Bytes(m.Size), m.Digest})
+		rows.Add(m.Platform, m.Floor, m.Codec, strconv.Itoa(len(m.Layers)), ui.Bytes(m.Size), m.Digest)
 	}
 	b.WriteString(table("lllrrl", rows))
 	for _, m := range out.Manifests {
@@ -62,17 +62,18 @@ func (m *inspectedManifest) layerTable(all []inspectedManifest, table ui.TableFu
 			twins = append(twins, t)
 		}
 	}
-	head := []string{"NAME", "FILES", "UNPACKED"}
+	var codecs []string
 	for _, t := range twins {
-		head = append(head, strings.ToUpper(codecName(t.Codec)), "SHARE")
+		codecs = append(codecs, strings.ToUpper(codecName(t.Codec)), "SHARE")
 	}
-	rows := [][]string{head}
+	var rows ui.Rows
+	rows.Add(slices.Concat([]string{"NAME", "FILES", "UNPACKED"}, codecs)...)
 	for i, l := range m.Layers {
-		row := []string{l.Name, strconv.Itoa(l.Entries), ui.Bytes(l.Unpacked)}
+		var sizes []string
 		for _, t := range twins {
-			row = append(row, ui.Bytes(t.Layers[i].Size), fmt.Sprintf("%.1f%%", 100*t.Layers[i].Share))
+			sizes = append(sizes, ui.Bytes(t.Layers[i].Size), fmt.Sprintf("%.1f%%", 100*t.Layers[i].Share))
 		}
-		rows = append(rows, row)
+		rows.Add(slices.Concat([]string{l.Name, strconv.Itoa(l.Entries), ui.Bytes(l.Unpacked)}, sizes)...)
 	}
 	return table("lrr"+strings.Repeat("rr", len(twins)), rows)
 }
@@ -84,9 +85,9 @@ func codecName(codec string) string {
 }
 
 func packageTable(all []bundle.Package, table ui.TableFunc) string {
-	rows := make([][]string, 0, len(all))
+	var rows ui.Rows
 	for _, p := range all {
-		rows = append(rows, []string{p.Name, p.Version, p.Layer})
+		rows.Add(p.Name, p.Version, p.Layer)
 	}
 	return table("lll", rows)
 }
@@ -95,20 +96,20 @@ func packageTable(all []bundle.Package, table ui.TableFunc) string {
 func serveText(e *bundle.Environment, table ui.TableFunc) string {
 	var b strings.Builder
 	if len(e.Launch) > 0 {
-		var rows [][]string
+		var rows ui.Rows
 		for _, name := range slices.Sorted(maps.Keys(e.Launch)) {
-			rows = append(rows, []string{name, "python -m " + e.Launch[name].Module})
+			rows.Add(name, "python -m "+e.Launch[name].Module)
 		}
 		b.WriteString("\nLaunch profiles\n" + table("ll", rows))
 	}
 	if len(e.Probes) > 0 {
-		var rows [][]string
+		var rows ui.Rows
 		for _, p := range e.Probes {
 			on := ""
 			if p.On != "" {
 				on = "on " + p.On
 			}
-			rows = append(rows, []string{p.Label(), on})
+			rows.Add(p.Label(), on)
 		}
 		b.WriteString("\nProbes\n" + table("ll", rows))
 	}

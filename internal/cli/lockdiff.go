@@ -70,7 +70,7 @@ func lockText(r *recipes.Recipe, rows []lockRow, o lockOptions, table ui.TableFu
 
 // text lists the changes, one a line, and their sum.
 func (row lockRow) text(b *strings.Builder, table ui.TableFunc) {
-	var rows [][]string
+	var rows ui.Rows
 	for _, c := range row.Changes {
 		versions := c.From
 		switch c.Kind {
@@ -79,7 +79,7 @@ func (row lockRow) text(b *strings.Builder, table ui.TableFunc) {
 		case lock.Added:
 			versions = c.To
 		}
-		rows = append(rows, []string{c.Kind, c.Name, versions, sizeChange(c)})
+		rows.Add(c.Kind, c.Name, versions, sizeChange(c))
 	}
 	b.WriteString(table("lllr", rows))
 	if row.Changed {
@@ -110,9 +110,9 @@ func (row lockRow) markdown(b *strings.Builder, name string) {
 	case len(row.Changes) == 0:
 		b.WriteString("The same packages.\n\n")
 	default:
-		rows := [][]string{{"", "package", "from", "to", "size"}}
+		rows := ui.Rows{{"", "package", "from", "to", "size"}}
 		for _, c := range row.Changes {
-			rows = append(rows, []string{c.Kind, c.Name, c.From, c.To, sizeChange(c)})
+			rows.Add(c.Kind, c.Name, c.From, c.To, sizeChange(c))
 		}
 		b.WriteString(mdTable("llllr", rows) + "\n")
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/recipes"
 )
 
@@ -73,7 +74,7 @@ func whichRecipes(args []string) []string {
 
 func (a *app) runRecipesList() error {
 	var rows []recipeRow
-	text := [][]string{{"NAME", "RELEASE", "PLATFORMS"}}
+	text := ui.Rows{{"NAME", "RELEASE", "PLATFORMS"}}
 	for _, name := range recipes.Names() {
 		r, err := recipes.Load(name)
 		if err != nil {
@@ -84,7 +85,7 @@ func (a *app) runRecipesList() error {
 			row.Platforms = append(row.Platforms, t.Platform)
 		}
 		rows = append(rows, row)
-		text = append(text, []string{row.Name, row.Release, strings.Join(row.Platforms, ", ")})
+		text.Add(row.Name, row.Release, strings.Join(row.Platforms, ", "))
 	}
 	return a.Result(rows, a.Table("lll", text))
 }

@@ -73,9 +73,9 @@ func (a *app) runRecipesCheck(args []string) error {
 	for _, name := range names {
 		a.checkRecipe(&out, name)
 	}
-	var sound [][]string
+	var sound ui.Rows
 	for _, t := range out.Targets {
-		sound = append(sound, []string{t.Recipe, t.Platform, t.Lock, ui.Plural(t.Packages, "package")})
+		sound.Add(t.Recipe, t.Platform, t.Lock, ui.Plural(t.Packages, "package"))
 	}
 	var text strings.Builder
 	text.WriteString(a.Table("lllr", sound))
