@@ -7,16 +7,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/metalpack/metalpack/builder"
 	"github.com/metalpack/metalpack/builder/inputs"
+	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/cachedir"
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/filestamp"
@@ -72,6 +75,26 @@ const (
 	kindUV    = "uv"
 	digestDir = "digests" // below the cache directory
 )
+
+// cache returns a directory below the cache directory.
+func (a *app) cache(name string) (string, error) {
+	base := a.cacheDir
+	if base == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return "", edge.Usagef("no user cache directory (%v): name one with --cache", err)
+		}
+		base = filepath.Join(user, "metalpack")
+	}
+	abs, err := filepath.Abs(base)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(abs); err == nil && !info.IsDir() || errors.Is(err, syscall.ENOTDIR) {
+		return "", edge.WithHint(edge.Errorf(bundle.ErrInvalid, "cache: %s: not a directory", abs), "name another directory with --cache")
+	}
+	return filepath.Join(abs, name), nil
+}
 
 // cacheRow is one kind of what lies in the cache.
 type cacheRow struct {

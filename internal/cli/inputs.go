@@ -73,6 +73,31 @@ func gather(r *recipes.Recipe, platforms []string) ([]*targetInputs, error) {
 	return all, nil
 }
 
+// pickTargets returns the recipe's targets for the platforms asked for, all of
+// them when none is.
+func pickTargets(r *recipes.Recipe, platforms []string) ([]recipes.Target, error) {
+	if len(platforms) == 0 {
+		return r.Targets, nil
+	}
+	var out []recipes.Target
+	for _, p := range platforms {
+		if _, err := bundle.ParsePlatform(p); err != nil {
+			return nil, edge.Errorf(edge.ErrUsage, "--platform: %w", err)
+		}
+		t, ok := r.Target(p)
+		if !ok {
+			var have []string
+			for _, t := range r.Targets {
+				have = append(have, t.Platform)
+			}
+			return nil, edge.WithHint(edge.Errorf(bundle.ErrUnsupportedHost, "recipe %s has no target %s, only %s", r.Name, p, strings.Join(have, ", ")),
+				"name one of these, or add the target to the recipe and make its lock")
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
 // fetch brings every input of the targets into the cache, where they stay at
 // least until ctx ends: a build reads them.
 func (a *app) fetch(ctx context.Context, r *recipes.Recipe, all []*targetInputs, o inputOptions) error {

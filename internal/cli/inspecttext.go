@@ -62,14 +62,14 @@ func (m *inspectedManifest) layerTable(all []inspectedManifest, table ui.TableFu
 			twins = append(twins, t)
 		}
 	}
-	var codecs []string
+	codecs := make([]string, 0, 2*len(twins))
 	for _, t := range twins {
 		codecs = append(codecs, strings.ToUpper(codecName(t.Codec)), "SHARE")
 	}
 	var rows ui.Rows
 	rows.Add(slices.Concat([]string{"NAME", "FILES", "UNPACKED"}, codecs)...)
 	for i, l := range m.Layers {
-		var sizes []string
+		sizes := make([]string, 0, 2*len(twins))
 		for _, t := range twins {
 			sizes = append(sizes, ui.Bytes(t.Layers[i].Size), fmt.Sprintf("%.1f%%", 100*t.Layers[i].Share))
 		}

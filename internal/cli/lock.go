@@ -7,10 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -140,49 +137,4 @@ func (a *app) findUV(ctx context.Context) (lock.UV, error) {
 		return lock.UV{}, err
 	}
 	return lock.Finder{Dir: dir, Events: a.Events()}.Find(ctx)
-}
-
-// cache returns a directory below the cache directory.
-func (a *app) cache(name string) (string, error) {
-	base := a.cacheDir
-	if base == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return "", edge.Usagef("no user cache directory (%v): name one with --cache", err)
-		}
-		base = filepath.Join(user, "metalpack")
-	}
-	abs, err := filepath.Abs(base)
-	if err != nil {
-		return "", err
-	}
-	if info, err := os.Stat(abs); err == nil && !info.IsDir() || errors.Is(err, syscall.ENOTDIR) {
-		return "", edge.WithHint(edge.Errorf(bundle.ErrInvalid, "cache: %s: not a directory", abs), "name another directory with --cache")
-	}
-	return filepath.Join(abs, name), nil
-}
-
-// pickTargets returns the recipe's targets for the platforms asked for, all of
-// them when none is.
-func pickTargets(r *recipes.Recipe, platforms []string) ([]recipes.Target, error) {
-	if len(platforms) == 0 {
-		return r.Targets, nil
-	}
-	var out []recipes.Target
-	for _, p := range platforms {
-		if _, err := bundle.ParsePlatform(p); err != nil {
-			return nil, edge.Errorf(edge.ErrUsage, "--platform: %w", err)
-		}
-		t, ok := r.Target(p)
-		if !ok {
-			var have []string
-			for _, t := range r.Targets {
-				have = append(have, t.Platform)
-			}
-			return nil, edge.WithHint(edge.Errorf(bundle.ErrUnsupportedHost, "recipe %s has no target %s, only %s", r.Name, p, strings.Join(have, ", ")),
-				"name one of these, or add the target to the recipe and make its lock")
-		}
-		out = append(out, t)
-	}
-	return out, nil
 }

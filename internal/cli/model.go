@@ -6,7 +6,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -110,9 +109,9 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 		return err
 	}
 	if len(all) == 1 {
-		return a.Result(all[0], all[0].Reference+"\n")
+		return a.Result(all[0], lines(all))
 	}
-	return a.Result(all, join(all))
+	return a.Result(all, lines(all))
 }
 
 // writeModel writes a model in one format or two, which show together. moved
@@ -152,13 +151,11 @@ func beside(dest bundle.Reference, second bool) bundle.Reference {
 	return dest
 }
 
-func join(all []written) string {
-	lines := slices.Collect(func(yield func(string) bool) {
-		for _, w := range all {
-			if !yield(w.Reference + "\n") {
-				return
-			}
-		}
-	})
-	return strings.Join(lines, "")
+// lines has a reference in each.
+func lines(all []written) string {
+	var b strings.Builder
+	for _, w := range all {
+		b.WriteString(w.Reference + "\n")
+	}
+	return b.String()
 }

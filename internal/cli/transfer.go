@@ -17,23 +17,15 @@ import (
 )
 
 // deliver copies an artifact to dest, tags it there, and prints what was
-// written: the last step of model build and push.
+// written: the last step of push and of fetch --to.
 func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) error {
-	out, err := a.move(ctx, src, root, dest, a.tally())
+	moved := a.tally()
+	out, err := a.transfer(ctx, src, root, dest, moved)
 	if err != nil {
 		return err
 	}
+	a.noteMoved(dest, moved)
 	return a.Result(out, out.Reference+"\n")
-}
-
-// move is transfer for a verb that says no more about it than how many bytes
-// moved.
-func (a *app) move(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference, moved *tally) (written, error) {
-	out, err := a.transfer(ctx, src, root, dest, moved)
-	if err == nil {
-		a.noteMoved(dest, moved)
-	}
-	return out, err
 }
 
 func (a *app) noteMoved(dest bundle.Reference, moved *tally) {
