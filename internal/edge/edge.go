@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"syscall"
@@ -75,10 +76,14 @@ func (e *Env) rows() []Row {
 		Row{Is: bundle.ErrNotFound, Code: ExitNotFound},
 		Row{Is: syscall.ENOSPC, Code: ExitError, Hint: fullDisk},
 		Row{Is: syscall.EDQUOT, Code: ExitError, Hint: fullDisk},
+		Row{Is: fs.ErrPermission, Code: ExitError, Hint: forbidden},
+		Row{Is: syscall.EROFS, Code: ExitError, Hint: forbidden},
 	)
 }
 
 const fullDisk = "make room there, or name a place on another disk: what is finished is kept, and the next run goes on"
+
+const forbidden = "look at who may read and write there, or name another place"
 
 // hinter is an error that brings its own hint.
 type hinter interface {
