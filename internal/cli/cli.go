@@ -134,7 +134,8 @@ func tellCompletion(root *cobra.Command) {
 		if c.Name() != "completion" {
 			continue
 		}
-		c.Short, c.Args, c.RunE = "print a completion script for a shell", cobra.ArbitraryArgs, group
+		c.Short, c.Long = "print a completion script for a shell", "" // how to load it each shell's help says
+		c.Args, c.RunE = cobra.ArbitraryArgs, group
 		for _, shell := range c.Commands() {
 			shell.Short, shell.Args = "print the script for "+shell.Name(), exactArgs()
 			shell.Example = "  metalpack completion " + shell.Name() + " >FILE"

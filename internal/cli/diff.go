@@ -7,13 +7,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/metalpack/metalpack/builder/target"
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/internal/edge"
 )
 
 // diffResult is the result of diff.
@@ -70,10 +68,8 @@ func (a *app) runDiff(ctx context.Context, from, to string, o diffOptions) error
 	if err := a.format("diff", o.format, "text", "markdown", "json"); err != nil {
 		return err
 	}
-	for _, p := range o.platforms {
-		if _, err := bundle.ParsePlatform(p); err != nil {
-			return edge.Errorf(edge.ErrUsage, "--platform: %w", err)
-		}
+	if err := checkPlatforms(o.platforms); err != nil {
+		return err
 	}
 	old, err := a.environment(ctx, "diff", from)
 	if err != nil {
@@ -106,10 +102,8 @@ func (d *diffResult) only(wanted []string) (kept []platformDiff, err error) {
 	for _, p := range d.Platforms {
 		have = append(have, p.Platform)
 	}
-	for _, w := range wanted {
-		if !slices.Contains(have, w) {
-			return nil, edge.WithHint(edge.Errorf(bundle.ErrUnsupportedHost, "diff: neither environment has %s, only %s", w, strings.Join(have, ", ")), "name one of these")
-		}
+	if err := havePlatforms("diff: neither environment has", wanted, have); err != nil {
+		return nil, err
 	}
 	return slices.DeleteFunc(d.Platforms, func(p platformDiff) bool { return !slices.Contains(wanted, p.Platform) }), nil
 }

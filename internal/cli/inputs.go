@@ -79,11 +79,11 @@ func pickTargets(r *recipes.Recipe, platforms []string) ([]recipes.Target, error
 	if len(platforms) == 0 {
 		return r.Targets, nil
 	}
+	if err := checkPlatforms(platforms); err != nil {
+		return nil, err
+	}
 	var out []recipes.Target
 	for _, p := range platforms {
-		if _, err := bundle.ParsePlatform(p); err != nil {
-			return nil, edge.Errorf(edge.ErrUsage, "--platform: %w", err)
-		}
 		t, ok := r.Target(p)
 		if !ok {
 			var have []string

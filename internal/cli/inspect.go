@@ -64,20 +64,27 @@ type inspectedLayer struct {
 }
 
 func (a *app) newInspectCmd() *cobra.Command {
-	return &cobra.Command{
+	var platforms []string
+	cmd := &cobra.Command{
 		Use:   "inspect REFERENCE",
 		Short: "show what an environment or a model is made of",
 		Long: "Show what an environment is made of: manifests, layers with their sizes, packages,\n" +
 			"decisions, launch profiles and probes of each platform; or what a model is made of.\n" +
 			"Of an environment only manifests and the metadata layer are fetched.",
 		Example: "  metalpack inspect oci:out:0.32.2\n" +
+			"  metalpack inspect oci:out:0.32.2 --platform linux/amd64\n" +
 			"  metalpack inspect docker.io/metalpack/vllm-metal:0.30.0 --json",
 		Args: exactArgs("REFERENCE"),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runInspect(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runInspect(cmd.Context(), args[0], platforms) },
 	}
+	cmd.Flags().StringArrayVar(&platforms, "platform", nil, "`platform` to show, like darwin/arm64; may be repeated (default: all)")
+	return cmd
 }
 
-func (a *app) runInspect(ctx context.Context, word string) (err error) {
+func (a *app) runInspect(ctx context.Context, word string, platforms []string) (err error) {
+	if err := checkPlatforms(platforms); err != nil {
+		return err
+	}
 	if isPath(word) && exists(filepath.Join(word, "config.json")) {
 		return localHint(edge.Usagef("inspect: %s is a directory, not an artifact", word), word)
 	}
@@ -94,7 +101,27 @@ func (a *app) runInspect(ctx context.Context, word string) (err error) {
 	if out.Model != nil {
 		return a.Result(out, modelText(out, a.Table))
 	}
+	if err := out.only(platforms); err != nil {
+		return err
+	}
 	return a.Result(out, indexText(out, a.Table))
+}
+
+// only keeps platforms that were asked for; all if none was. One that is not
+// there is an error that wraps [bundle.ErrUnsupportedHost].
+func (out *inspected) only(wanted []string) error {
+	if len(wanted) == 0 {
+		return nil
+	}
+	var have []string
+	for _, m := range out.Manifests {
+		have = append(have, m.Platform)
+	}
+	if err := havePlatforms(out.Reference+" has no", wanted, have); err != nil {
+		return err
+	}
+	out.Manifests = slices.DeleteFunc(out.Manifests, func(m inspectedManifest) bool { return !slices.Contains(wanted, m.Platform) })
+	return nil
 }
 
 // readArtifact reads an environment's index, one of its manifests, or a model.

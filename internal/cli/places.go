@@ -117,6 +117,27 @@ func checkDirs(flag string, dirs []string) error {
 	return nil
 }
 
+// checkPlatforms refuses what no --platform can be.
+func checkPlatforms(words []string) error {
+	for _, word := range words {
+		if _, err := bundle.ParsePlatform(word); err != nil {
+			return edge.Errorf(edge.ErrUsage, "--platform: %w", err)
+		}
+	}
+	return nil
+}
+
+// havePlatforms is an error that wraps [bundle.ErrUnsupportedHost] if one that
+// is wanted is none of those there are.
+func havePlatforms(lacks string, wanted, have []string) error {
+	for _, w := range wanted {
+		if !slices.Contains(have, w) {
+			return edge.WithHint(edge.Errorf(bundle.ErrUnsupportedHost, "%s %s, only %s", lacks, w, strings.Join(slices.Compact(have), ", ")), "name one of these")
+		}
+	}
+	return nil
+}
+
 // isHub reports whether a word names a model on the Hugging Face hub. One that
 // could be a directory, too, is the directory.
 func isHub(word string) bool {
