@@ -149,7 +149,7 @@ func LintArtifact(ctx context.Context, src bundle.Source, root bundle.Descriptor
 	s.lintManifest(m, manifest)
 	s.lintTitles(manifest.Layers)
 	if len(m.Archives) > 0 { // their files are not at hand
-		return s.findings, checkAllow(o.Allow)
+		return s.findings, CheckRules(o.Allow)
 	}
 	files, err := Lint(ctx, Stored(src, m), o)
 	return append(s.findings, files...), err

@@ -112,9 +112,9 @@ func Allowable() []string {
 	}
 }
 
-// checkAllow refuses names that are no rules, lest a typing error allows
-// nothing without a word.
-func checkAllow(allow []string) error {
+// CheckRules refuses names that Options.Allow may not have, lest a typing error
+// allows nothing without a word. The error wraps [bundle.ErrInvalid].
+func CheckRules(allow []string) error {
 	for _, rule := range allow {
 		switch {
 		case slices.Contains(Allowable(), rule):

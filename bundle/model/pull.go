@@ -43,7 +43,7 @@ const partial = ".partial"
 // [bundle.ErrInvalid] if the directory holds something else, another pull fills
 // it, or no file is included.
 func Pull(ctx context.Context, src bundle.Source, root bundle.Descriptor, dir string, o PullOptions) (err error) {
-	if err := checkPatterns(o.Include); err != nil {
+	if err := CheckPatterns(o.Include); err != nil {
 		return err
 	}
 	m, _, err := Read(ctx, src, root)

@@ -59,10 +59,10 @@ type scan struct {
 
 // newScan lists an origin and reads what says what the model is.
 func newScan(ctx context.Context, origin Origin, o Options) (*scan, error) {
-	if err := checkAllow(o.Allow); err != nil {
+	if err := CheckRules(o.Allow); err != nil {
 		return nil, err
 	}
-	if err := checkPatterns(o.Exclude); err != nil {
+	if err := CheckPatterns(o.Exclude); err != nil {
 		return nil, err
 	}
 	stated, err := o.Facts.check()
@@ -92,7 +92,9 @@ func newScan(ctx context.Context, origin Origin, o Options) (*scan, error) {
 	return s, s.failed
 }
 
-func checkPatterns(patterns []string) error {
+// CheckPatterns refuses what Options.Exclude and PullOptions.Include may not
+// have. The error wraps [bundle.ErrInvalid].
+func CheckPatterns(patterns []string) error {
 	for _, pattern := range patterns {
 		if !doublestar.ValidatePattern(pattern) {
 			return invalid("pattern %q is not sound; want one like *.py or original/**", pattern)

@@ -7,9 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +14,6 @@ import (
 
 	"github.com/metalpack/metalpack/builder"
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/recipes"
 )
@@ -54,10 +50,13 @@ func (a *app) newBuildCmd() *cobra.Command {
 
 func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 	begin := time.Now()
+	if err := o.validate(); err != nil {
+		return err
+	}
 	var dest bundle.Reference
 	if !o.dryRun || o.dest != "" {
 		var err error
-		if dest, err = parseDest("build", o.dest, ""); err != nil {
+		if dest, err = parseDest("build", "-o", o.dest, ""); err != nil {
 			return err
 		}
 	}
@@ -93,7 +92,7 @@ func (a *app) runBuild(ctx context.Context, name string, o buildOptions) error {
 	if err != nil {
 		return err
 	}
-	sum.written, sum.Written, sum.There = out, moved.done.Load(), moved.skipped.Load()
+	sum.written, sum.Sent, sum.There = out, moved.done.Load(), moved.skipped.Load()
 	if err := sum.measure(ctx, art); err != nil {
 		return err
 	}
@@ -144,38 +143,4 @@ func planAndBuild(ctx context.Context, in builder.Input, planned func(builder.Ou
 	defer func() { err = errors.Join(err, plan.Close()) }()
 	planned(plan.Outline())
 	return plan.Build(ctx)
-}
-
-// parseDest reads the -o of a verb.
-func parseDest(verb, dest, namespace string) (bundle.Reference, error) {
-	if dest == "" {
-		return bundle.Reference{}, edge.Usagef("%s: missing -o DEST, like -o oci:out:latest or -o docker://registry/org/name:tag", verb)
-	}
-	ref, err := bundle.ParseDestination(dest, namespace)
-	if err == nil && ref.Digest != "" {
-		err = fmt.Errorf("destination %q: a digest cannot be chosen, only a tag: %w", dest, bundle.ErrInvalid)
-	}
-	if err != nil {
-		return ref, edge.Errorf(edge.ErrUsage, "%w", err)
-	}
-	return ref, checkPlace(ref)
-}
-
-// checkPlace refuses a directory that holds something else before anything is
-// built for it; the layout's writer looks again.
-func checkPlace(ref bundle.Reference) error {
-	if ref.Transport != bundle.TransportLayout {
-		return nil
-	}
-	entries, err := os.ReadDir(ref.Path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("destination %s: %w", ref, err)
-	}
-	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "oci-layout" }) {
-		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: the directory %s is neither empty nor an OCI image layout", ref, ref.Path), "name a new directory")
-	}
-	return nil
 }

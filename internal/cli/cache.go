@@ -7,16 +7,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/metalpack/metalpack/builder"
 	"github.com/metalpack/metalpack/builder/inputs"
+	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/cachedir"
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/filestamp"
@@ -54,8 +57,8 @@ func (a *app) newCachePruneCmd() *cobra.Command {
 		Use:   "prune",
 		Short: "remove from the cache what was not used for a while",
 		Long: "Remove partial files, and inputs, layers, interpreters and digests that were not used\n" +
-			"for 30 days. Builds and fetches that run are waited for, and wait meanwhile. Nothing that is\n" +
-			"removed is lost: it is fetched or built again when it is needed.",
+			"for 30 days. Builds and fetches that run are waited for, and wait meanwhile. Nothing\n" +
+			"that is removed is lost: it is fetched or built again when it is needed.",
 		Example: "  metalpack cache prune --dry-run\n  metalpack cache prune --older-than 7d\n  metalpack cache prune --all",
 		Args:    exactArgs(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runCachePrune(cmd.Context(), o) },
@@ -72,6 +75,26 @@ const (
 	kindUV    = "uv"
 	digestDir = "digests" // below the cache directory
 )
+
+// cache returns a directory below the cache directory.
+func (a *app) cache(name string) (string, error) {
+	base := a.cacheDir
+	if base == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return "", edge.Usagef("no user cache directory (%v): name one with --cache", err)
+		}
+		base = filepath.Join(user, "metalpack")
+	}
+	abs, err := filepath.Abs(base)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(abs); err == nil && !info.IsDir() || errors.Is(err, syscall.ENOTDIR) {
+		return "", edge.WithHint(edge.Errorf(bundle.ErrInvalid, "cache: %s: not a directory", abs), "name another directory with --cache")
+	}
+	return filepath.Join(abs, name), nil
+}
 
 // cacheRow is one kind of what lies in the cache.
 type cacheRow struct {
@@ -140,15 +163,15 @@ func (a *app) runCacheInfo() error {
 		return err
 	}
 	count(rows, items)
-	var text strings.Builder
+	text := ui.Rows{{"KIND", "FILES", "SIZE", "OLDEST USE", "PLACE"}}
 	for _, r := range rows {
 		oldest := "-"
 		if r.Oldest != "" {
 			oldest = r.oldest.UTC().Format(time.DateOnly)
 		}
-		fmt.Fprintf(&text, "%-12s  %5d files  %8s  %-10s  %s\n", r.Kind, r.Files, ui.Bytes(r.Bytes), oldest, r.Path)
+		text.Add(r.Kind, strconv.Itoa(r.Files), ui.Bytes(r.Bytes), oldest, r.Path)
 	}
-	return a.Result(rows, text.String())
+	return a.Result(rows, a.Table("lrrll", text))
 }
 
 // pruned is the result of cache prune.
@@ -242,16 +265,15 @@ func (a *app) pruneResult(rows []cacheRow, gone []cachedir.Item, dryRun bool) er
 		verb = "would be removed"
 	}
 	out := pruned{DryRun: dryRun, Kinds: rows}
-	var text strings.Builder
+	var text ui.Rows
 	for i, r := range rows {
 		rows[i].Oldest = ""
 		out.Bytes += r.Bytes
 		if r.Files > 0 {
-			fmt.Fprintf(&text, "%-12s  %5d files  %8s  %s\n", r.Kind, r.Files, ui.Bytes(r.Bytes), verb)
+			text.Add(r.Kind, ui.Plural(r.Files, "file"), ui.Bytes(r.Bytes))
 		}
 	}
-	fmt.Fprintf(&text, "%s %s\n", ui.Bytes(out.Bytes), verb)
-	return a.Result(out, text.String())
+	return a.Result(out, a.Table("lrr", text)+fmt.Sprintf("%s %s\n", ui.Bytes(out.Bytes), verb))
 }
 
 // parseAge reads a duration, in days too.

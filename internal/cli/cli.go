@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,7 +56,6 @@ func (a *app) root() *cobra.Command {
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		Args:              cobra.ArbitraryArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.Open() },
 	}
@@ -79,6 +79,7 @@ func (a *app) root() *cobra.Command {
 {{end}}{{.UsageString}}
 ` + edge.ExitStatus + "\n")
 	root.AddCommand(a.verbs()...)
+	tellCompletion(root)
 	return root
 }
 
@@ -126,6 +127,22 @@ func newHelpCmd() *cobra.Command {
 	}
 }
 
+// tellCompletion has cobra's completion commands speak like the others.
+func tellCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Short, c.Long = "print a completion script for a shell", "" // how to load it each shell's help says
+		c.Args, c.RunE = cobra.ArbitraryArgs, group
+		for _, shell := range c.Commands() {
+			shell.Short, shell.Args = "print the script for "+shell.Name(), exactArgs()
+			shell.Example = "  metalpack completion " + shell.Name() + " >FILE"
+		}
+	}
+}
+
 // words is the path of a command without the program's name.
 func words(cmd *cobra.Command) string {
 	_, rest, _ := strings.Cut(cmd.CommandPath(), " ")
@@ -135,6 +152,16 @@ func words(cmd *cobra.Command) string {
 // exactArgs is cobra.ExactArgs as a usage error that names what is missing.
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error { return edge.WantArgs(words(cmd), args, names...) }
+}
+
+// format checks the --format of a verb; json is another way to say --json.
+func (a *app) format(verb, word string, known ...string) error {
+	if !slices.Contains(known, word) {
+		last := len(known) - 1
+		return edge.Usagef("%s: --format %q: want %s or %s", verb, word, strings.Join(known[:last], ", "), known[last])
+	}
+	a.JSON = a.JSON || word == "json"
+	return nil
 }
 
 // remote returns how registries are spoken to.

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +91,8 @@ func TestUsage(t *testing.T) {
 	}{
 		"command":         {[]string{"buld"}, "unknown command \"buld\"\nhint: did you mean 'metalpack build'?"},
 		"command below":   {[]string{"model", "bild"}, "unknown command \"model bild\"\nhint: did you mean 'metalpack model build'?"},
+		"shell":           {[]string{"completion", "fisch"}, "unknown command \"completion fisch\"\nhint: did you mean 'metalpack completion fish'?"},
+		"shell's":         {[]string{"completion", "fish", "x"}, "completion fish: unexpected argument \"x\""},
 		"nothing like it": {[]string{"zzzzzzzz"}, "unknown command \"zzzzzzzz\"\nhint: see 'metalpack --help'"},
 		"flag":            {[]string{"push", "--nope"}, "unknown flag: --nope\nhint: see 'metalpack push --help'"},
 		"help":            {[]string{"help", "zzz"}, "unknown command \"zzz\"\nhint: see 'metalpack --help'"},
@@ -157,6 +160,26 @@ func TestVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestInterruptedRead: nobody types the paths that are asked for.
+func TestInterruptedRead(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	in, never := io.Pipe()
+	defer never.Close()
+	var out, msg bytes.Buffer
+	env := &edge.Env{Args: []string{"recipes", "matrix", "--changed", "-"}, Stdin: readerFunc(func(p []byte) (int, error) {
+		cancel()
+		return in.Read(p)
+	}), Stdout: &out, Stderr: &msg, Getenv: func(string) string { return "" }}
+	if code := Main(ctx, env); code != edge.ExitInterrupted || out.String() != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, out.String(), msg.String())
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestInterrupted(t *testing.T) {
 	t.Parallel()

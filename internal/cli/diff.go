@@ -7,13 +7,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
-	pep440 "github.com/aquasecurity/go-pep440-version"
 	"github.com/spf13/cobra"
 
+	"github.com/metalpack/metalpack/builder/target"
 	"github.com/metalpack/metalpack/bundle"
-	"github.com/metalpack/metalpack/internal/edge"
 )
 
 // diffResult is the result of diff.
@@ -61,20 +59,17 @@ func (a *app) newDiffCmd() *cobra.Command {
 			return a.runDiff(cmd.Context(), args[0], args[1], o)
 		},
 	}
-	cmd.Flags().StringVar(&o.format, "format", "text", "text, markdown or json")
-	cmd.Flags().StringArrayVar(&o.platforms, "platform", nil, "compare this `platform` alone, like darwin/arm64; may be repeated")
+	cmd.Flags().StringVar(&o.format, "format", "text", "`form` of the result: text, markdown or json, which is what --json gives")
+	cmd.Flags().StringArrayVar(&o.platforms, "platform", nil, "`platform` to compare, like darwin/arm64; may be repeated (default: all)")
 	return cmd
 }
 
 func (a *app) runDiff(ctx context.Context, from, to string, o diffOptions) error {
-	render, ok := map[string]func(diffResult) string{"text": diffResult.text, "markdown": diffResult.markdown, "json": diffResult.text}[o.format]
-	if !ok {
-		return edge.Usagef("diff: --format %q: want text, markdown or json", o.format)
+	if err := a.format("diff", o.format, "text", "markdown", "json"); err != nil {
+		return err
 	}
-	for _, p := range o.platforms {
-		if _, err := bundle.ParsePlatform(p); err != nil {
-			return edge.Errorf(edge.ErrUsage, "--platform: %w", err)
-		}
+	if err := checkPlatforms(o.platforms); err != nil {
+		return err
 	}
 	old, err := a.environment(ctx, "diff", from)
 	if err != nil {
@@ -90,8 +85,10 @@ func (a *app) runDiff(ctx context.Context, from, to string, o diffOptions) error
 			return err
 		}
 	}
-	a.JSON = a.JSON || o.format == "json"
-	return a.Result(out, render(out))
+	if o.format == "markdown" {
+		return a.Result(out, out.markdown())
+	}
+	return a.Result(out, out.text(a.Table))
 }
 
 func (out *inspected) end() diffEnd {
@@ -105,10 +102,8 @@ func (d *diffResult) only(wanted []string) (kept []platformDiff, err error) {
 	for _, p := range d.Platforms {
 		have = append(have, p.Platform)
 	}
-	for _, w := range wanted {
-		if !slices.Contains(have, w) {
-			return nil, edge.WithHint(edge.Errorf(bundle.ErrUnsupportedHost, "diff: neither environment has %s, only %s", w, strings.Join(have, ", ")), "name one of these")
-		}
+	if err := havePlatforms("diff: neither environment has", wanted, have); err != nil {
+		return nil, err
 	}
 	return slices.DeleteFunc(d.Platforms, func(p platformDiff) bool { return !slices.Contains(wanted, p.Platform) }), nil
 }
@@ -125,7 +120,7 @@ func pairs(old, next inspected) []platformDiff {
 		}
 		row := platformDiff{Platform: v.Platform, Floor: v.Floor, Kind: bundle.ChangeAdded}
 		if i >= 0 {
-			diff := bundle.CompareEnvironments(old.side(before[i]), next.side(v), compareVersions)
+			diff := bundle.CompareEnvironments(old.side(before[i]), next.side(v), target.CompareVersions)
 			row.Kind, row.Diff = bundle.ChangeOther, &diff
 			if before[i].VersionID == v.VersionID {
 				row.Kind = bundle.ChangeNone
@@ -167,24 +162,13 @@ func (out *inspected) side(v *inspectedManifest) bundle.EnvironmentSide {
 		if m.TreeDigest != v.TreeDigest || m.Platform != v.Platform {
 			continue
 		}
-		codec, _, _ := strings.Cut(m.Codec, "-")
-		c := bundle.CodecLayers{Codec: codec}
+		c := bundle.CodecLayers{Codec: codecName(m.Codec)}
 		for _, l := range m.Layers {
 			c.Layers = append(c.Layers, l.Descriptor)
 		}
 		s.Manifests = append(s.Manifests, c)
 	}
 	return s
-}
-
-// compareVersions orders versions by PEP 440; what is none is ordered as text.
-func compareVersions(a, b string) int {
-	x, errX := pep440.Parse(a)
-	y, errY := pep440.Parse(b)
-	if errX != nil || errY != nil {
-		return strings.Compare(a, b)
-	}
-	return x.Compare(y)
 }
 
 // heading says what is compared.

@@ -13,7 +13,7 @@ import (
 )
 
 // text renders a comparison for a terminal.
-func (d diffResult) text() string {
+func (d diffResult) text(table ui.TableFunc) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n  old  %s  %s\n  new  %s  %s\n", d.heading(), d.From.Reference, d.From.Digest, d.To.Reference, d.To.Digest)
 	for _, p := range d.Platforms {
@@ -21,17 +21,13 @@ func (d diffResult) text() string {
 		if p.Kind != bundle.ChangeOther {
 			continue
 		}
-		tab := table{align: "llll"}
-		for _, r := range changeRows(p.Diff) {
-			tab.row(r[:]...)
-		}
-		b.WriteString(tab.String())
+		b.WriteString(table("llll", changeRows(p.Diff)))
 		if n := len(p.Diff.Packages); n > 0 {
-			fmt.Fprintf(&b, "\nPackages: %s\n%s", packageCounts(p.Diff.Packages), packageChanges(p.Diff.Packages))
+			fmt.Fprintf(&b, "\nPackages: %s\n%s", packageCounts(p.Diff.Packages), packageChanges(p.Diff.Packages, table))
 		}
-		fmt.Fprintf(&b, "\nLayers: %s\n%s", layerCounts(p.Diff.Layers), layerChanges(p.Diff.Layers))
+		fmt.Fprintf(&b, "\nLayers: %s\n%s", layerCounts(p.Diff.Layers), layerChanges(p.Diff.Layers, table))
 		fmt.Fprintf(&b, "\nAn upgrade (%s of %s are new, %s of %s)\n%s", ui.Plural(p.Diff.Files.New, "file"), strconv.Itoa(p.Diff.Files.Total),
-			ui.Bytes(p.Diff.Files.NewSize), ui.Bytes(p.Diff.Files.TotalSize), downloadTable(p.Diff.Downloads))
+			ui.Bytes(p.Diff.Files.NewSize), ui.Bytes(p.Diff.Files.TotalSize), table("lrrrrr", downloadRows(p.Diff.Downloads)))
 	}
 	return b.String()
 }
@@ -51,13 +47,13 @@ func platformWord(k bundle.ChangeKind) string {
 }
 
 // changeRows lists what differs beside packages and layers: what, how, from, to.
-func changeRows(d *bundle.EnvironmentDiff) (rows [][4]string) {
+func changeRows(d *bundle.EnvironmentDiff) (rows ui.Rows) {
 	for _, one := range []struct {
 		what string
 		v    *bundle.ValueChange
 	}{{"release", d.Release}, {"floor", d.Floor}, {"interpreter", d.Interpreter}} {
 		if one.v != nil {
-			rows = append(rows, [4]string{one.what, "", string(one.v.Kind), arrow(*one.v)})
+			rows.Add(one.what, "", string(one.v.Kind), arrow(*one.v))
 		}
 	}
 	for _, list := range []struct {
@@ -65,7 +61,7 @@ func changeRows(d *bundle.EnvironmentDiff) (rows [][4]string) {
 		all  []bundle.ValueChange
 	}{{"decision", d.Decisions}, {"launch profile", d.Launch}, {"probe", d.Probes}} {
 		for _, c := range list.all {
-			rows = append(rows, [4]string{list.what, c.Name, string(c.Kind), arrow(c)})
+			rows.Add(list.what, c.Name, string(c.Kind), arrow(c))
 		}
 	}
 	return rows
@@ -82,12 +78,12 @@ func arrow(c bundle.ValueChange) string {
 	return c.From + " -> " + c.To
 }
 
-func packageChanges(all []bundle.ValueChange) string {
-	tab := table{align: "lll"}
+func packageChanges(all []bundle.ValueChange, table ui.TableFunc) string {
+	var rows ui.Rows
 	for _, c := range all {
-		tab.row(string(c.Kind), c.Name, arrow(c))
+		rows.Add(string(c.Kind), c.Name, arrow(c))
 	}
-	return tab.String()
+	return table("lll", rows)
 }
 
 // packageCounts tells how many packages changed in which way.
@@ -132,32 +128,26 @@ func layerCounts(all []bundle.LayerChange) string {
 }
 
 // layerChanges lists the layers that are not shared.
-func layerChanges(all []bundle.LayerChange) string {
-	tab := table{align: "llr"}
+func layerChanges(all []bundle.LayerChange, table ui.TableFunc) string {
+	var rows ui.Rows
 	for _, k := range layerKinds[1:] {
 		for _, l := range all {
 			if l.Kind == k.kind {
-				tab.row(k.word, l.Name, ui.Bytes(l.Size))
+				rows.Add(k.word, l.Name, ui.Bytes(l.Size))
 			}
 		}
 	}
-	return tab.String()
+	return table("llr", rows)
 }
 
-var downloadHead = []string{"CODEC", "WHOLE", "BY DIGEST", "LAYERS", "METALRUN", "LAYERS"}
-
-func downloadRow(d bundle.Download) []string {
-	of := func(f bundle.Fetch) string { return fmt.Sprintf("%d of %d", f.Layers, d.Layers) }
-	return []string{d.Codec, ui.Bytes(d.Size), ui.Bytes(d.ByDigest.Size), of(d.ByDigest), ui.Bytes(d.ByContent.Size), of(d.ByContent)}
-}
-
-func downloadTable(all []bundle.Download) string {
-	tab := table{align: "lrrrrr"}
-	tab.row(downloadHead...)
+// downloadRows tells what an upgrade downloads in each codec, below a head.
+func downloadRows(all []bundle.Download) ui.Rows {
+	rows := ui.Rows{{"CODEC", "WHOLE", "BY DIGEST", "LAYERS", "METALRUN", "LAYERS"}}
 	for _, d := range all {
-		tab.row(downloadRow(d)...)
+		of := func(f bundle.Fetch) string { return fmt.Sprintf("%d of %d", f.Layers, d.Layers) }
+		rows.Add(d.Codec, ui.Bytes(d.Size), ui.Bytes(d.ByDigest.Size), of(d.ByDigest), ui.Bytes(d.ByContent.Size), of(d.ByContent))
 	}
-	return tab.String()
+	return rows
 }
 
 // markdown renders a comparison for a release note or a pull request.
@@ -178,17 +168,13 @@ func (d diffResult) markdown() string {
 			}
 		}
 		if len(p.Diff.Packages) > 0 {
-			var rows [][]string
+			rows := ui.Rows{{"Package", "Old", "New", ""}}
 			for _, c := range p.Diff.Packages {
-				rows = append(rows, []string{c.Name, c.From, c.To, string(c.Kind)})
+				rows.Add(c.Name, c.From, c.To, string(c.Kind))
 			}
-			fmt.Fprintf(&b, "\nPackages: %s\n\n%s", packageCounts(p.Diff.Packages), mdTable([]string{"Package", "Old", "New", ""}, rows))
+			fmt.Fprintf(&b, "\nPackages: %s\n\n%s", packageCounts(p.Diff.Packages), mdTable("llll", rows))
 		}
-		var rows [][]string
-		for _, dl := range p.Diff.Downloads {
-			rows = append(rows, downloadRow(dl))
-		}
-		fmt.Fprintf(&b, "\nLayers: %s\n\n%s", layerCounts(p.Diff.Layers), mdTable([]string{"Codec", "Whole", "By digest", "Layers", "metalrun", "Layers"}, rows))
+		fmt.Fprintf(&b, "\nLayers: %s\n\n%s", layerCounts(p.Diff.Layers), mdTable("lrrrrr", downloadRows(p.Diff.Downloads)))
 	}
 	return b.String()
 }
@@ -206,24 +192,3 @@ func upgradeText(d *bundle.EnvironmentDiff) string {
 	}
 	return fmt.Sprintf("%s of %s (%s, %d of %d layers)", ui.Bytes(best.ByContent.Size), ui.Bytes(best.Size), best.Codec, best.ByContent.Layers, best.Layers)
 }
-
-func mdTable(head []string, rows [][]string) string {
-	var b strings.Builder
-	line := func(cells []string) {
-		for _, c := range cells {
-			b.WriteString("| " + md(c) + " ")
-		}
-		b.WriteString("|\n")
-	}
-	line(head)
-	b.WriteString(strings.Repeat("|---", len(head)) + "|\n")
-	for _, r := range rows {
-		line(r)
-	}
-	return b.String()
-}
-
-// md keeps text from outside from being read as Markdown or HTML.
-var mdEscape = strings.NewReplacer("|", `\|`, "<", "&lt;", "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "\n", " ", "@", "&#64;", "#", `\#`)
-
-func md(s string) string { return mdEscape.Replace(s) }

@@ -117,7 +117,7 @@ func (a *app) runDryRun(ctx context.Context, r *recipes.Recipe, all []*targetInp
 		}
 		out.Destination.Build = unknown
 	}
-	return a.Result(out, out.text(argument(r)))
+	return a.Result(out, out.text(argument(r), a.Table))
 }
 
 // reachable lets an archive that cannot be asked now have nothing, and says so.

@@ -15,7 +15,7 @@ import (
 )
 
 // text renders a dry run; recipe is what to type to name the recipe.
-func (d dryRun) text(recipe string) string {
+func (d dryRun) text(recipe string, table ui.TableFunc) string {
 	var b strings.Builder
 	for i, t := range d.Targets {
 		if i > 0 {
@@ -25,8 +25,8 @@ func (d dryRun) text(recipe string) string {
 		if !t.Complete {
 			b.WriteString("\n" + t.partialText(recipe))
 		}
-		fmt.Fprintf(&b, "\nInputs\n%s\nLayers\n%s", t.inputTable(), t.layerTable())
-		b.WriteString(decisionText(t.Decisions))
+		fmt.Fprintf(&b, "\nInputs\n%s\nLayers\n%s", t.inputTable(table), t.layerTable(table))
+		b.WriteString(decisionText(t.Decisions, table))
 		b.WriteString(t.sumText())
 	}
 	if d.Destination != nil {
@@ -78,13 +78,12 @@ func (s plannedSums) downloadText() string {
 	return ui.Bytes(s.DownloadSize) + " and " + unknown
 }
 
-func (t *plannedTarget) inputTable() string {
-	tab := table{align: "llrlll"}
-	tab.row("NAME", "VERSION", "SIZE", "WHERE", "LAYER", "FILE")
+func (t *plannedTarget) inputTable(table ui.TableFunc) string {
+	rows := ui.Rows{{"NAME", "VERSION", "SIZE", "WHERE", "LAYER", "FILE"}}
 	for _, in := range t.Inputs {
-		tab.row(in.Name, in.Version, size(in.Size), where(in), orUnknown(in.Layer), in.File)
+		rows.Add(in.Name, in.Version, size(in.Size), where(in), orUnknown(in.Layer), in.File)
 	}
-	return tab.String()
+	return table("llrlll", rows)
 }
 
 // where says in a word where an input is.
@@ -102,9 +101,8 @@ func where(in plannedInput) string {
 	return "download"
 }
 
-func (t *plannedTarget) layerTable() string {
-	tab := table{align: "lrrrrll"}
-	tab.row("NAME", "INPUTS", "SIZE", "FILES", "BYTES", "IDENTITY", "CACHED")
+func (t *plannedTarget) layerTable(table ui.TableFunc) string {
+	rows := ui.Rows{{"NAME", "INPUTS", "SIZE", "FILES", "BYTES", "IDENTITY", "CACHED"}}
 	for _, l := range t.Layers {
 		files, from, bytes := "?", "-", "-" // the metadata layer has no inputs
 		if l.Entries > 0 {
@@ -113,9 +111,9 @@ func (t *plannedTarget) layerTable() string {
 		if l.Inputs > 0 {
 			from, bytes = strconv.Itoa(l.Inputs), size(l.Input)
 		}
-		tab.row(l.Name, from, bytes, files, size(l.Size), orUnknown(short(l.Identity)), l.cachedText())
+		rows.Add(l.Name, from, bytes, files, size(l.Size), orUnknown(short(l.Identity)), l.cachedText())
 	}
-	return tab.String()
+	return table("lrrrrll", rows)
 }
 
 // cachedText lists the codecs in which the cache has a layer, and those in which
@@ -123,26 +121,25 @@ func (t *plannedTarget) layerTable() string {
 func (l *plannedLayer) cachedText() string {
 	words := make([]string, 0, len(l.Blobs))
 	for _, b := range l.Blobs {
-		codec, _, _ := strings.Cut(b.Codec, "-")
+		state := "to build"
 		if b.Cached {
-			words = append(words, codec+" "+ui.Bytes(b.Size))
-		} else {
-			words = append(words, codec+" to build")
+			state = ui.Bytes(b.Size)
 		}
+		words = append(words, codecName(b.Codec)+" "+state)
 	}
 	return orUnknown(strings.Join(words, ", "))
 }
 
 // decisionText lists decisions, with a heading.
-func decisionText(all []bundle.Decision) string {
+func decisionText(all []bundle.Decision, table ui.TableFunc) string {
 	if len(all) == 0 {
 		return ""
 	}
-	tab := table{align: "lll"}
+	var rows ui.Rows
 	for _, d := range all {
-		tab.row(d.Kind, strings.Join(strings.Fields(d.Package+" "+d.Rule+" "+d.Path), " "), d.Reason)
+		rows.Add(d.Kind, strings.Join(strings.Fields(d.Package+" "+d.Rule+" "+d.Path), " "), d.Reason)
 	}
-	return "\nDecisions\n" + tab.String()
+	return "\nDecisions\n" + table("lll", rows)
 }
 
 func (t *plannedTarget) sumText() string {

@@ -38,7 +38,8 @@ func (a *app) newFetchCmd() *cobra.Command {
 		Use:   "fetch RECIPE",
 		Short: "fetch every input of a recipe into the cache",
 		Long: "Fetch the interpreter and the wheels that the locks name, by sha256, into the cache.\n" +
-			"After it a build needs neither a network nor uv.\n\n" +
+			"After it a build needs neither a network nor uv. stdout gets a line per file: sha256,\n" +
+			"platform, name.\n\n" +
 			"--into makes a wheelhouse of them: DIR/wheels, DIR/interpreters, and a lock that pip\n" +
 			"and uv install from offline. --to archives them at a destination, as blobs of one OCI\n" +
 			"artifact, from which --inputs-from reads; stdout gets its REFERENCE@DIGEST alone.",
@@ -55,13 +56,16 @@ func (a *app) newFetchCmd() *cobra.Command {
 }
 
 func (a *app) runFetch(ctx context.Context, name string, o fetchOptions) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
 	var dest bundle.Reference
 	switch {
 	case o.into != "" && o.to != "":
 		return edge.Usagef("fetch: --into and --to exclude each other")
 	case o.to != "":
 		var err error
-		if dest, err = parseDest("fetch", o.to, ""); err != nil {
+		if dest, err = parseDest("fetch", "--to", o.to, ""); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,11 +33,14 @@ type inputOptions struct {
 }
 
 func (o *inputOptions) addFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.platforms, "platform", nil, "`target`, like darwin/arm64; may be repeated (default: all of the recipe)")
+	f.StringArrayVar(&o.platforms, "platform", nil, "`target` of the recipe, like darwin/arm64; may be repeated (default: all)")
 	f.StringArrayVar(&o.findLinks, "find-links", nil, "`directory` with wheels and interpreter archives, matched by sha256; may be repeated")
 	f.StringArrayVar(&o.inputsFrom, "inputs-from", nil, "`archive` of inputs that 'fetch --to' wrote, like docker://REF or oci:DIR:tag; may be repeated")
 	f.BoolVar(&o.offline, "offline", false, "use the cache, directories and archives on disk alone")
 }
+
+// validate refuses options of which nothing would come.
+func (o *inputOptions) validate() error { return checkDirs("--find-links", o.findLinks) }
 
 // targetInputs is one target of a recipe with all it is made of.
 type targetInputs struct {
@@ -67,6 +71,31 @@ func gather(r *recipes.Recipe, platforms []string) ([]*targetInputs, error) {
 		all = append(all, &targetInputs{target: t, wheels: wheels, lockFile: data, wants: wants})
 	}
 	return all, nil
+}
+
+// pickTargets returns the recipe's targets for the platforms asked for, all of
+// them when none is.
+func pickTargets(r *recipes.Recipe, platforms []string) ([]recipes.Target, error) {
+	if len(platforms) == 0 {
+		return r.Targets, nil
+	}
+	if err := checkPlatforms(platforms); err != nil {
+		return nil, err
+	}
+	var out []recipes.Target
+	for _, p := range platforms {
+		t, ok := r.Target(p)
+		if !ok {
+			var have []string
+			for _, t := range r.Targets {
+				have = append(have, t.Platform)
+			}
+			return nil, edge.WithHint(edge.Errorf(bundle.ErrUnsupportedHost, "recipe %s has no target %s, only %s", r.Name, p, strings.Join(have, ", ")),
+				"name one of these, or add the target to the recipe and make its lock")
+		}
+		out = append(out, t)
+	}
+	return out, nil
 }
 
 // fetch brings every input of the targets into the cache, where they stay at
@@ -155,18 +184,15 @@ func cacheHint(err error, cache *inputs.Cache) error {
 		return edge.WithHint(err, "make room, with 'metalpack cache prune' perhaps, or name another directory with --cache; then repeat: what came is kept")
 	}
 	path, ok := errors.AsType[*fs.PathError](err)
-	if ok && strings.HasPrefix(path.Path, base) && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR)) {
+	if ok && (strings.HasPrefix(path.Path, base) || strings.HasPrefix(base, path.Path)) && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
 		return edge.WithHint(err, "the cache cannot be written; name another directory with --cache")
 	}
 	return err
 }
 
-// argument is what names a recipe on the command line.
+// argument is what names a recipe in a command that is to be typed.
 func argument(r *recipes.Recipe) string {
-	if r.Dir() == "" {
-		return r.Name
-	}
-	return r.Dir()
+	return edge.Quote(cmp.Or(r.Dir(), r.Name))
 }
 
 // lockHint says how a lock that is missing or stale is made.
@@ -175,7 +201,7 @@ func lockHint(err error, r *recipes.Recipe, platform string) error {
 	case r.Dir() == "" || !errors.Is(err, bundle.ErrNotFound) && !errors.Is(err, lock.ErrStale):
 		return err
 	default:
-		return edge.WithHint(err, "make the lock: metalpack lock %s --platform %s", r.Dir(), platform)
+		return edge.WithHint(err, "make the lock: metalpack lock %s --platform %s", argument(r), platform)
 	}
 }
 

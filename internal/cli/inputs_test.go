@@ -8,17 +8,20 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/metalpack/metalpack/builder"
+	"github.com/metalpack/metalpack/builder/inputs"
 	"github.com/metalpack/metalpack/builder/wheel/wheeltest"
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/edge"
@@ -150,5 +153,24 @@ func write(t *testing.T, dir, name string, data []byte) {
 	}
 	if err := os.WriteFile(p, data, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCacheHint: a cache that cannot be made, below a directory that others own
+// too, is told from anything else that is forbidden.
+func TestCacheHint(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	cache := inputs.NewCache(filepath.Join(home, ".cache", "metalpack", "inputs"))
+	for path, want := range map[string]bool{
+		home:                                    true,
+		filepath.Join(home, ".cache"):           true,
+		filepath.Join(cache.Dir(), "partial"):   true,
+		filepath.Join(t.TempDir(), "wheel.whl"): false,
+	} {
+		err := fmt.Errorf("cache: %w", &fs.PathError{Op: "mkdir", Path: path, Err: syscall.EACCES})
+		if got := edge.Hinted(cacheHint(err, cache)); got != want {
+			t.Errorf("%s: a hint of the cache %v, want %v", path, got, want)
+		}
 	}
 }

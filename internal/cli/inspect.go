@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -63,22 +64,29 @@ type inspectedLayer struct {
 }
 
 func (a *app) newInspectCmd() *cobra.Command {
-	return &cobra.Command{
+	var platforms []string
+	cmd := &cobra.Command{
 		Use:   "inspect REFERENCE",
 		Short: "show what an environment or a model is made of",
 		Long: "Show what an environment is made of: manifests, layers with their sizes, packages,\n" +
 			"decisions, launch profiles and probes of each platform; or what a model is made of.\n" +
 			"Of an environment only manifests and the metadata layer are fetched.",
 		Example: "  metalpack inspect oci:out:0.32.2\n" +
+			"  metalpack inspect oci:out:0.32.2 --platform linux/amd64\n" +
 			"  metalpack inspect docker.io/metalpack/vllm-metal:0.30.0 --json",
 		Args: exactArgs("REFERENCE"),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runInspect(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runInspect(cmd.Context(), args[0], platforms) },
 	}
+	cmd.Flags().StringArrayVar(&platforms, "platform", nil, "`platform` to show, like darwin/arm64; may be repeated (default: all)")
+	return cmd
 }
 
-func (a *app) runInspect(ctx context.Context, word string) (err error) {
+func (a *app) runInspect(ctx context.Context, word string, platforms []string) (err error) {
+	if err := checkPlatforms(platforms); err != nil {
+		return err
+	}
 	if isPath(word) && exists(filepath.Join(word, "config.json")) {
-		return edge.WithHint(edge.Usagef("inspect: %s is a directory, not an artifact", word), "'metalpack model lint %s' says what is wrong with the model in it", word)
+		return localHint(edge.Usagef("inspect: %s is a directory, not an artifact", word), word)
 	}
 	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
 	if err != nil {
@@ -91,9 +99,29 @@ func (a *app) runInspect(ctx context.Context, word string) (err error) {
 	}
 	out.Reference = ref.String()
 	if out.Model != nil {
-		return a.Result(out, modelText(out))
+		return a.Result(out, modelText(out, a.Table))
 	}
-	return a.Result(out, indexText(out))
+	if err := out.only(platforms); err != nil {
+		return err
+	}
+	return a.Result(out, indexText(out, a.Table))
+}
+
+// only keeps platforms that were asked for; all if none was. One that is not
+// there is an error that wraps [bundle.ErrUnsupportedHost].
+func (out *inspected) only(wanted []string) error {
+	if len(wanted) == 0 {
+		return nil
+	}
+	var have []string
+	for _, m := range out.Manifests {
+		have = append(have, m.Platform)
+	}
+	if err := havePlatforms(out.Reference+" has no", wanted, have); err != nil {
+		return err
+	}
+	out.Manifests = slices.DeleteFunc(out.Manifests, func(m inspectedManifest) bool { return !slices.Contains(wanted, m.Platform) })
+	return nil
 }
 
 // readArtifact reads an environment's index, one of its manifests, or a model.
@@ -171,10 +199,9 @@ func (out *inspected) add(ctx context.Context, src bundle.Source, d bundle.Descr
 	}
 	twin := out.twin(row)
 	if twin == nil {
-		if row.Environment, row.tree, err = readEnvironment(ctx, src, m); err != nil {
+		if err := row.readMetadata(ctx, src, m); err != nil {
 			return err
 		}
-		row.encoded = row.tree.Encode()
 		row.Files, row.Unpacked = len(row.tree.Entries)+1, row.tree.Size()+int64(len(row.encoded)) // the tree does not list itself
 		row.Platform, row.Floor = row.Environment.Platform.String(), row.Environment.Platform.Floor()
 		twin = &row
@@ -212,20 +239,29 @@ func (m *inspectedManifest) layers(from *ocispec.Manifest, twin *inspectedManife
 	}
 }
 
-// readEnvironment fetches the metadata layer.
-func readEnvironment(ctx context.Context, src bundle.Source, m *ocispec.Manifest) (_ *bundle.Environment, _ *bundle.Tree, err error) {
-	for _, l := range m.Layers {
-		if l.Annotations[bundle.AnnotationLayer] != bundle.MetadataLayer {
-			continue
-		}
-		rc, err := src.Open(ctx, l, 0)
-		if err != nil {
-			return nil, nil, err
-		}
-		env, tree, _, err := unpack.Metadata(ctx, rc, l, "")
-		return env, tree, errors.Join(err, rc.Close())
+// readMetadata fetches the metadata layer. The tree in it is what the manifest
+// says.
+func (m *inspectedManifest) readMetadata(ctx context.Context, src bundle.Source, from *ocispec.Manifest) (err error) {
+	i := slices.IndexFunc(from.Layers, func(l bundle.Descriptor) bool { return l.Annotations[bundle.AnnotationLayer] == bundle.MetadataLayer })
+	if i < 0 {
+		return fmt.Errorf("no metadata layer, so not an environment of metalpack: %w", bundle.ErrInvalid)
 	}
-	return nil, nil, fmt.Errorf("no metadata layer, so not an environment of metalpack: %w", bundle.ErrInvalid)
+	rc, err := src.Open(ctx, from.Layers[i], 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rc.Close()) }()
+	env, tree, files, err := unpack.Metadata(ctx, rc, from.Layers[i], from.Annotations[bundle.AnnotationName])
+	if err != nil {
+		return err
+	}
+	m.Environment, m.tree, m.encoded = env, tree, files[bundle.TreePath]
+	sum := bundle.TreeDigest(m.encoded).String()
+	if m.TreeDigest != "" && m.TreeDigest != sum {
+		return fmt.Errorf("its tree is %s, its annotation says %s: %w", sum, m.TreeDigest, bundle.ErrMismatch)
+	}
+	m.TreeDigest = sum
+	return nil
 }
 
 // environment reads an environment for a verb that wants no model.
@@ -239,7 +275,7 @@ func (a *app) environment(ctx context.Context, verb, word string) (out inspected
 		return out, fmt.Errorf("%s: %w", ref, err)
 	}
 	if out.Model != nil {
-		return out, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "%s: %s is a model, not an environment", verb, ref), "'metalpack inspect %s' shows what is in it", strings.TrimPrefix(word, "docker://"))
+		return out, edge.WithHint(edge.Errorf(bundle.ErrInvalid, "%s: %s is a model, not an environment", verb, ref), "'metalpack inspect %s' shows what is in it", edge.Quote(strings.TrimPrefix(word, "docker://")))
 	}
 	out.Reference = ref.String()
 	return out, nil

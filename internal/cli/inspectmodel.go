@@ -15,11 +15,12 @@ import (
 
 // modelText shows what a model is and what it is made of. What the artifact
 // does not say is left out.
-func modelText(out inspected) string {
+func modelText(out inspected, table ui.TableFunc) string {
 	var b strings.Builder
 	m := out.Model
 	fmt.Fprintf(&b, "%s\n%s\n\nmodel (%s): %s\n", out.Reference, out.Digest, m.Flavor, headline(m))
-	for _, row := range [][2]string{
+	var facts ui.Rows
+	for _, row := range [][]string{
 		{"description", m.Description},
 		{"licence", m.License},
 		{"base model", m.BaseModel},
@@ -30,19 +31,23 @@ func modelText(out inspected) string {
 		{"allowed", strings.Join(m.Allow, ", ")},
 	} {
 		if row[1] != "" {
-			fmt.Fprintf(&b, "  %-16s %s\n", row[0], strings.ReplaceAll(row[1], "\n", " "))
+			facts.Add(row[0], strings.ReplaceAll(row[1], "\n", " "))
 		}
 	}
 	if err := m.CheckServable(); err != nil {
-		fmt.Fprintf(&b, "  %-16s %s\n", "not served", strings.TrimSuffix(err.Error(), ": "+bundle.ErrInvalid.Error()))
+		facts.Add("not served", strings.TrimSuffix(err.Error(), ": "+bundle.ErrInvalid.Error()))
 	}
-	fmt.Fprintf(&b, "\n%s, %s\n", ui.Plural(len(m.Files), "file"), ui.Bytes(m.Size()))
+	var files ui.Rows
+	add := func(d bundle.Descriptor, kind, what string) {
+		files.Add(short(d.Digest.Encoded()), ui.Bytes(d.Size), kind, what)
+	}
 	for _, f := range m.Files {
-		fmt.Fprintf(&b, "  %s  %8s  %-8s %s\n", f.Descriptor.Digest.Encoded()[:12], ui.Bytes(f.Descriptor.Size), f.Kind, f.Path)
+		add(f.Descriptor, string(f.Kind), f.Path)
 	}
 	for _, a := range m.Archives {
-		fmt.Fprintf(&b, "  %s  %8s  %-8s an archive of files (%s)\n", a.Descriptor.Digest.Encoded()[:12], ui.Bytes(a.Descriptor.Size), a.Kind, a.Descriptor.MediaType)
+		add(a.Descriptor, string(a.Kind), fmt.Sprintf("an archive of files (%s)", a.Descriptor.MediaType))
 	}
+	fmt.Fprintf(&b, "%s\n%s, %s\n%s", table("ll", facts), ui.Plural(len(m.Files), "file"), ui.Bytes(m.Size()), table("lrll", files))
 	return b.String()
 }
 

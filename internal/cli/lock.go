@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,12 +46,12 @@ func (a *app) newLockCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runLock(cmd.Context(), args[0], o) },
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&o.platforms, "platform", nil, "`target` to lock, like darwin/arm64; may be repeated (default: all)")
+	f.StringArrayVar(&o.platforms, "platform", nil, "`target` of the recipe, like darwin/arm64; may be repeated (default: all)")
 	f.StringArrayVar(&o.update, "update", nil, "`package` to bring up to date; may be repeated")
 	f.BoolVar(&o.upgrade, "upgrade", false, "bring every package up to date")
 	f.BoolVar(&o.check, "check", false, "write nothing; fail if a lock would change")
 	f.StringVar(&o.from, "from", "", "requirements `file` with hashes to make the lock of")
-	f.StringVar(&o.summary, "summary", "text", "how to print what changed: text or markdown")
+	f.StringVar(&o.summary, "summary", "text", "`form` of what is printed: text or markdown")
 	f.StringArrayVar(&o.findLinks, "find-links", nil, "`directory` with extra wheels, matched by sha256; may be repeated")
 	return cmd
 }
@@ -68,7 +66,7 @@ func (o lockOptions) validate() error {
 	case o.from != "" && (o.upgrade || len(o.update) > 0):
 		return edge.Usagef("--from takes the versions of a file as they are: --update and --upgrade have no meaning")
 	}
-	return nil
+	return checkDirs("--find-links", o.findLinks)
 }
 
 func (a *app) runLock(ctx context.Context, name string, o lockOptions) (err error) {
@@ -87,7 +85,7 @@ func (a *app) runLock(ctx context.Context, name string, o lockOptions) (err erro
 		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "lock: %s is embedded in this program, its locks cannot be written", r.Name),
 			"compare with --check, or write a recipe of your own that extends it")
 	}
-	j, err := a.newLockJob(r, o)
+	j, err := a.newLockJob(ctx, r, o)
 	if err != nil {
 		return err
 	}
@@ -106,7 +104,7 @@ func (a *app) runLock(ctx context.Context, name string, o lockOptions) (err erro
 		}
 		rows = append(rows, row)
 	}
-	if err := a.Result(rows, lockText(r, rows, o)); err != nil || !o.check {
+	if err := a.Result(rows, lockText(r, rows, o, a.Table)); err != nil || !o.check {
 		return err
 	}
 	return wouldChange(r, rows)
@@ -125,7 +123,11 @@ func wouldChange(r *recipes.Recipe, rows []lockRow) error {
 	if len(files) == 0 {
 		return nil
 	}
-	return edge.WithHint(fmt.Errorf("%s would change: %w", strings.Join(files, ", "), lock.ErrStale), "%s", strings.Join(hint, " "))
+	err := fmt.Errorf("%s would change: %w", strings.Join(files, ", "), lock.ErrStale)
+	if r.Dir() == "" {
+		return edge.WithHint(err, "the lock is embedded in this program; a recipe of your own that extends %s has its own", r.Name)
+	}
+	return edge.WithHint(err, "%s", strings.Join(hint, " "))
 }
 
 // findUV finds uv, or installs one in the cache.
@@ -135,46 +137,4 @@ func (a *app) findUV(ctx context.Context) (lock.UV, error) {
 		return lock.UV{}, err
 	}
 	return lock.Finder{Dir: dir, Events: a.Events()}.Find(ctx)
-}
-
-// cache returns a directory below the cache directory.
-func (a *app) cache(name string) (string, error) {
-	base := a.cacheDir
-	if base == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return "", edge.Usagef("no user cache directory (%v): name one with --cache", err)
-		}
-		base = filepath.Join(user, "metalpack")
-	}
-	abs, err := filepath.Abs(base)
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(abs, name), nil
-}
-
-// pickTargets returns the recipe's targets for the platforms asked for, all of
-// them when none is.
-func pickTargets(r *recipes.Recipe, platforms []string) ([]recipes.Target, error) {
-	if len(platforms) == 0 {
-		return r.Targets, nil
-	}
-	var out []recipes.Target
-	for _, p := range platforms {
-		if _, err := bundle.ParsePlatform(p); err != nil {
-			return nil, edge.Errorf(edge.ErrUsage, "--platform: %w", err)
-		}
-		t, ok := r.Target(p)
-		if !ok {
-			var have []string
-			for _, t := range r.Targets {
-				have = append(have, t.Platform)
-			}
-			return nil, edge.WithHint(edge.Errorf(bundle.ErrUnsupportedHost, "recipe %s has no target %s, only %s", r.Name, p, strings.Join(have, ", ")),
-				"name one of these, or add the target to the recipe and make its lock")
-		}
-		out = append(out, t)
-	}
-	return out, nil
 }

@@ -45,7 +45,7 @@ func (row *lockRow) compare(a *app, t *target.Target, old, fresh *lock.Lock) err
 }
 
 // lockText is what lock prints.
-func lockText(r *recipes.Recipe, rows []lockRow, o lockOptions) string {
+func lockText(r *recipes.Recipe, rows []lockRow, o lockOptions, table ui.TableFunc) string {
 	var b strings.Builder
 	for i, row := range rows {
 		if o.summary == "markdown" {
@@ -62,14 +62,15 @@ func lockText(r *recipes.Recipe, rows []lockRow, o lockOptions) string {
 		case row.Changed:
 			state = "written"
 		}
-		fmt.Fprintf(&b, "%s  %s  %d packages  %s\n", row.Platform, row.File, row.Packages, state)
-		row.text(&b)
+		fmt.Fprintf(&b, "%s  %s  %s  %s\n", row.Platform, row.File, ui.Plural(row.Packages, "package"), state)
+		row.text(&b, table)
 	}
 	return b.String()
 }
 
 // text lists the changes, one a line, and their sum.
-func (row lockRow) text(b *strings.Builder) {
+func (row lockRow) text(b *strings.Builder, table ui.TableFunc) {
+	var rows ui.Rows
 	for _, c := range row.Changes {
 		versions := c.From
 		switch c.Kind {
@@ -78,12 +79,9 @@ func (row lockRow) text(b *strings.Builder) {
 		case lock.Added:
 			versions = c.To
 		}
-		fmt.Fprintf(b, "  %-7s  %s %s", c.Kind, c.Name, versions)
-		if size := sizeChange(c.OldSize, c.NewSize, c.Kind != lock.Added, c.Kind != lock.Removed); size != "" {
-			fmt.Fprintf(b, "  %s", size)
-		}
-		b.WriteString("\n")
+		rows.Add(c.Kind, c.Name, versions, sizeChange(c))
 	}
+	b.WriteString(table("lllr", rows))
 	if row.Changed {
 		fmt.Fprintf(b, "  %s\n", row.sum())
 	}
@@ -91,7 +89,7 @@ func (row lockRow) text(b *strings.Builder) {
 
 // sum says how large the packages are in all, and how that changed.
 func (row lockRow) sum() string {
-	text := fmt.Sprintf("%d packages, %s", row.Packages, ui.Bytes(row.Size))
+	text := ui.Plural(row.Packages, "package") + ", " + ui.Bytes(row.Size)
 	if !row.first {
 		text += " (" + signed(row.Size-row.OldSize) + ")"
 	}
@@ -112,26 +110,22 @@ func (row lockRow) markdown(b *strings.Builder, name string) {
 	case len(row.Changes) == 0:
 		b.WriteString("The same packages.\n\n")
 	default:
-		b.WriteString("| | package | from | to | size |\n|---|---|---|---|--:|\n")
+		rows := ui.Rows{{"", "package", "from", "to", "size"}}
 		for _, c := range row.Changes {
-			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", c.Kind, cell(c.Name), cell(c.From), cell(c.To),
-				sizeChange(c.OldSize, c.NewSize, c.Kind != lock.Added, c.Kind != lock.Removed))
+			rows.Add(c.Kind, c.Name, c.From, c.To, sizeChange(c))
 		}
-		b.WriteString("\n")
+		b.WriteString(mdTable("llllr", rows) + "\n")
 	}
 	fmt.Fprintf(b, "%s\n", row.sum())
 }
 
-// cell keeps a text inside its cell.
-func cell(s string) string { return strings.NewReplacer("|", `\|`, "\n", " ").Replace(s) }
-
 // sizeChange is what a change adds to the download; "" when a size that counts
 // is not known.
-func sizeChange(before, after int64, hasBefore, hasAfter bool) string {
-	if hasBefore && before == 0 || hasAfter && after == 0 {
+func sizeChange(c lock.Change) string {
+	if c.Kind != lock.Added && c.OldSize == 0 || c.Kind != lock.Removed && c.NewSize == 0 {
 		return ""
 	}
-	return signed(after - before)
+	return signed(c.NewSize - c.OldSize)
 }
 
 func signed(n int64) string {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/metalpack/metalpack/builder/lock"
 	"github.com/metalpack/metalpack/builder/target"
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/fsatomic"
 	"github.com/metalpack/metalpack/recipes"
@@ -33,12 +35,12 @@ type lockJob struct {
 	from    []byte         // the requirements file of --from
 }
 
-func (a *app) newLockJob(r *recipes.Recipe, o lockOptions) (*lockJob, error) {
-	dir, err := a.cache("inputs")
+func (a *app) newLockJob(ctx context.Context, r *recipes.Recipe, o lockOptions) (*lockJob, error) {
+	cache, err := a.inputCache()
 	if err != nil {
 		return nil, err
 	}
-	cache, dirs := inputs.NewCache(dir), append(r.WheelDirs(), o.findLinks...)
+	dirs := append(r.WheelDirs(), o.findLinks...)
 	j := &lockJob{app: a, recipe: r, options: o, fetcher: inputs.Fetcher{Cache: cache, FindLinks: dirs, CAFile: a.registry.CAFile, Events: a.Events()}}
 	j.sources = &lock.Sources{Dirs: dirs, Cached: func(ctx context.Context, sum string) (string, error) {
 		if ok, err := cache.Verify(ctx, sum); err != nil || !ok {
@@ -47,7 +49,7 @@ func (a *app) newLockJob(r *recipes.Recipe, o lockOptions) (*lockJob, error) {
 		return cache.Path(sum), nil
 	}}
 	if o.from != "" {
-		j.from, err = readRequirements(o.from)
+		j.from, err = ctxio.Wait(ctx, func() ([]byte, error) { return readRequirements(o.from) }) // a pipe perhaps
 	}
 	return j, err
 }
@@ -57,15 +59,21 @@ const maxRequirements = 4 << 20
 
 func readRequirements(path string) (_ []byte, err error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, edge.Errorf(bundle.ErrNotFound, "--from %s: no such file", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--from: %w", err)
 	}
 	defer fsatomic.CloseErr(&err, f)
 	data, err := io.ReadAll(io.LimitReader(f, maxRequirements+1))
-	if err == nil && len(data) > maxRequirements {
-		err = fmt.Errorf("--from %s: more than %d bytes: %w", path, maxRequirements, bundle.ErrInvalid)
+	if err != nil {
+		return nil, fmt.Errorf("--from: %w", err)
 	}
-	return data, err
+	if len(data) > maxRequirements {
+		return nil, fmt.Errorf("--from %s: more than %d bytes: %w", path, maxRequirements, bundle.ErrInvalid)
+	}
+	return data, nil
 }
 
 // checkUpdates refuses a package to update that no lock has, or that does not

@@ -6,7 +6,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -70,7 +69,7 @@ func (a *app) newModelCmd() *cobra.Command {
 
 func (o *modelBuildOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.dest, "output", "o", "", "`destination`: docker://REF, oci:DIR[:tag] or oci-archive:FILE[:NAME]")
-	f.StringVar(&o.format, "format", "modelpack", "modelpack, docker, or both over the same blobs, docker's as TAG"+dockerSuffix)
+	f.StringVar(&o.format, "format", "modelpack", "`form` of the artifact: modelpack, docker, or both over the same blobs, docker's as TAG"+dockerSuffix)
 	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out files that match this `pattern`; may be repeated")
 	f.StringArrayVar(&o.allow, "allow", nil, "let this lint `rule` pass; recorded in the artifact; may be repeated")
 	f.StringVar(&o.facts.License, "license", "", "licence, by its SPDX `name`")
@@ -84,8 +83,11 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 	if !ok {
 		return edge.Usagef("model build: --format %q: want modelpack, docker or both", o.format)
 	}
-	dest, err := parseDest("model build", o.dest, "ai")
+	dest, err := parseDest("model build", "-o", o.dest, "ai")
 	if err != nil {
+		return err
+	}
+	if err := checkChoice(o.exclude, o.allow); err != nil {
 		return err
 	}
 	origin, closeOrigin, err := a.modelOrigin(ctx, source)
@@ -107,9 +109,9 @@ func (a *app) runModelBuild(ctx context.Context, source string, o modelBuildOpti
 		return err
 	}
 	if len(all) == 1 {
-		return a.Result(all[0], all[0].Reference+"\n")
+		return a.Result(all[0], lines(all))
 	}
-	return a.Result(all, join(all))
+	return a.Result(all, lines(all))
 }
 
 // writeModel writes a model in one format or two, which show together. moved
@@ -149,13 +151,11 @@ func beside(dest bundle.Reference, second bool) bundle.Reference {
 	return dest
 }
 
-func join(all []written) string {
-	lines := slices.Collect(func(yield func(string) bool) {
-		for _, w := range all {
-			if !yield(w.Reference + "\n") {
-				return
-			}
-		}
-	})
-	return strings.Join(lines, "")
+// lines has a reference in each.
+func lines(all []written) string {
+	var b strings.Builder
+	for _, w := range all {
+		b.WriteString(w.Reference + "\n")
+	}
+	return b.String()
 }

@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/metalpack/metalpack/bundle"
@@ -17,12 +15,6 @@ import (
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/internal/filestamp"
 )
-
-// isHub reports whether a word names a model on the Hugging Face hub. One that
-// could be a directory, too, is the directory.
-func isHub(word string) bool {
-	return hub.IsReference(word) && !exists(word)
-}
 
 // modelOrigin is the place that a model is built from: a directory, a snapshot
 // of the hub's cache, a commit on the hub, or an artifact. Close it after use.
@@ -77,27 +69,6 @@ func (a *app) artifactOrigin(ctx context.Context, word string) (model.Origin, fu
 		return nil, nil, errors.Join(fmt.Errorf("model %s: %w", ref, err), closeSource())
 	}
 	return model.Stored(src, m), closeSource, nil
-}
-
-// isArtifact reports whether a word names its transport or its registry. One
-// that does neither, or is there, is a directory: nobody who mistypes its name
-// wants to hear from Docker Hub.
-func isArtifact(word string) bool {
-	if exists(word) || isPath(word) {
-		return false
-	}
-	for _, t := range []bundle.Transport{bundle.TransportDocker, bundle.TransportLayout, bundle.TransportArchive} {
-		if strings.HasPrefix(word, string(t)+":") {
-			return true
-		}
-	}
-	host, _, ok := strings.Cut(word, "/")
-	return ok && (strings.ContainsAny(host, ".:") || host == "localhost")
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // openHub pins the revision of a model on the hub.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,7 @@ func (a *app) newModelLintCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runModelLint(cmd.Context(), args[0], o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.format, "format", "text", "text, json or sarif (2.1.0)")
+	f.StringVar(&o.format, "format", "text", "`form` of the result: text, sarif (2.1.0) or json, which is what --json gives")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out files that match this `pattern`; may be repeated")
 	f.StringArrayVar(&o.allow, "allow", nil, "let this lint `rule` pass; may be repeated")
 	return cmd
@@ -56,8 +55,11 @@ type lintResult struct {
 }
 
 func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions) error {
-	if !slices.Contains([]string{"text", "json", "sarif"}, o.format) {
-		return edge.Usagef("model lint: --format %q: want text, json or sarif", o.format)
+	if err := a.format("model lint", o.format, "text", "sarif", "json"); err != nil {
+		return err
+	}
+	if err := checkChoice(o.exclude, o.allow); err != nil {
+		return err
 	}
 	findings, name, err := a.lintFindings(ctx, word, model.Options{Exclude: o.exclude, Allow: o.allow, Events: a.Events()})
 	if err != nil {
@@ -74,12 +76,9 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 			r.Warnings++
 		}
 	}
-	switch o.format {
-	case "json":
-		err = a.Document(r)
-	case "sarif":
+	if o.format == "sarif" {
 		err = a.Document(sarifOf(r))
-	default:
+	} else {
 		err = a.Result(r, lintText(r))
 	}
 	if r.Errors > 0 {
@@ -87,6 +86,15 @@ func (a *app) runModelLint(ctx context.Context, word string, o modelLintOptions)
 			"mend what is named, or let a rule pass with --allow RULE"))
 	}
 	return err
+}
+
+// checkChoice refuses patterns and rules that are none before anything is read
+// for them.
+func checkChoice(patterns, rules []string) error {
+	if err := errors.Join(model.CheckPatterns(patterns), model.CheckRules(rules)); err != nil {
+		return edge.Errorf(edge.ErrUsage, "%w", err)
+	}
+	return nil
 }
 
 // lintFindings lints a directory, a model on the hub, or what a reference
@@ -117,11 +125,6 @@ func (a *app) lintOrigin(ctx context.Context, word string, o model.Options) (fin
 	}
 	defer func() { err = errors.Join(err, closeOrigin()) }()
 	return model.Lint(ctx, origin, o)
-}
-
-// isPath reports whether a word is written as a path.
-func isPath(word string) bool {
-	return word == "." || word == ".." || strings.HasPrefix(word, "/") || strings.HasPrefix(word, "./") || strings.HasPrefix(word, "../")
 }
 
 func lintText(r lintResult) string {

@@ -6,7 +6,7 @@ package cli
 import (
 	"context"
 	"errors"
-	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -18,11 +18,16 @@ import (
 
 func (a *app) newPushCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:     "push SOURCE REFERENCE",
-		Short:   "push an artifact from a layout or archive to a registry",
-		Example: "  metalpack push oci:out:0.30.0 docker.io/metalpack/vllm-metal:0.30.0",
-		Args:    exactArgs("SOURCE", "REFERENCE"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.runPush(cmd.Context(), args[0], args[1]) },
+		Use:   "push SOURCE REFERENCE",
+		Short: "push an artifact from a layout, an archive or another registry to a registry",
+		Long: "Push an environment, a model or an archive of inputs, as it is, with all that its\n" +
+			"manifest names. Blobs that are there already are not sent again, and the tag, latest\n" +
+			"if REFERENCE has none, comes last. stdout gets REFERENCE@DIGEST alone.",
+		Example: "  metalpack push oci:out:0.30.0 docker.io/metalpack/vllm-metal:0.30.0\n" +
+			"  metalpack push oci-archive:model.tar registry.example.com/ai/smollm2:135m\n" +
+			"  metalpack push docker.io/ai/smollm2:135m registry.example.com/ai/smollm2:135m",
+		Args: exactArgs("SOURCE", "REFERENCE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runPush(cmd.Context(), args[0], args[1]) },
 	}
 }
 
@@ -39,20 +44,13 @@ func (a *app) runPush(ctx context.Context, source, dest string) (err error) {
 	}
 	src, root, _, closeSource, err := a.open(ctx, source, "")
 	if err != nil {
-		if isDir(source) && !isLayout(source) {
-			err = edge.WithHint(err, "to push the model in the directory %s: metalpack model build %s -o docker://%s", source, source, to)
+		if isDir(source) && !exists(filepath.Join(source, "oci-layout")) {
+			err = edge.WithHint(err, "to push the model in the directory %s: metalpack model build %s -o docker://%s", source, edge.Quote(source), to)
 		}
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
 	return a.deliver(ctx, src, root, to)
-}
-
-// isDir reports whether a word that was taken for a place in a registry is a
-// directory.
-func isDir(word string) bool {
-	info, err := os.Stat(word)
-	return err == nil && info.IsDir()
 }
 
 type pullOptions struct {
@@ -87,6 +85,9 @@ func (a *app) newPullCmd() *cobra.Command {
 func (a *app) runPull(ctx context.Context, word string, o pullOptions) (err error) {
 	if o.dir == "" {
 		return edge.Usagef("pull: missing -o DIR")
+	}
+	if err := checkChoice(o.include, nil); err != nil {
+		return err
 	}
 	to := model.PullOptions{Include: o.include, Events: a.Events()}
 	if isHub(word) {

@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/recipes"
 )
 
@@ -74,7 +74,7 @@ func whichRecipes(args []string) []string {
 
 func (a *app) runRecipesList() error {
 	var rows []recipeRow
-	var text strings.Builder
+	text := ui.Rows{{"NAME", "RELEASE", "PLATFORMS"}}
 	for _, name := range recipes.Names() {
 		r, err := recipes.Load(name)
 		if err != nil {
@@ -85,7 +85,7 @@ func (a *app) runRecipesList() error {
 			row.Platforms = append(row.Platforms, t.Platform)
 		}
 		rows = append(rows, row)
-		fmt.Fprintf(&text, "%s %s  %s\n", row.Name, row.Release, strings.Join(row.Platforms, ", "))
+		text.Add(row.Name, row.Release, strings.Join(row.Platforms, ", "))
 	}
-	return a.Result(rows, text.String())
+	return a.Result(rows, a.Table("lll", text))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/metalpack/metalpack/builder/lock"
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/internal/ui"
 	"github.com/metalpack/metalpack/recipes"
 )
 
@@ -72,10 +73,12 @@ func (a *app) runRecipesCheck(args []string) error {
 	for _, name := range names {
 		a.checkRecipe(&out, name)
 	}
-	var text strings.Builder
+	var sound ui.Rows
 	for _, t := range out.Targets {
-		fmt.Fprintf(&text, "%s  %s  %s  %d packages\n", t.Recipe, t.Platform, t.Lock, t.Packages)
+		sound.Add(t.Recipe, t.Platform, t.Lock, ui.Plural(t.Packages, "package"))
 	}
+	var text strings.Builder
+	text.WriteString(a.Table("lllr", sound))
 	var wrong []string
 	for _, f := range out.Findings {
 		fmt.Fprintf(&text, "%s: %s\n", f.Level, f.text)
@@ -90,7 +93,7 @@ func (a *app) runRecipesCheck(args []string) error {
 		return err
 	}
 	if n := len(wrong); n > 0 {
-		return edge.Errorf(bundle.ErrInvalid, "%d errors in %d of %d recipes", n, len(slices.Compact(wrong)), len(names))
+		return edge.Errorf(bundle.ErrInvalid, "%s in %d of %s", ui.Plural(n, "error"), len(slices.Compact(wrong)), ui.Plural(len(names), "recipe"))
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/ctxio"
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/recipes"
 )
@@ -67,7 +68,8 @@ func (a *app) newRecipesMatrixCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.changed, "changed", "", "`revision` to compare with, or - for paths on standard input: leave out recipes that did not change")
-	f.StringToStringVar(&o.runners, "runner", nil, "label of the machine for a platform, like `linux/amd64=ubuntu-24.04`; may be repeated")
+	f.StringToStringVar(&o.runners, "runner", nil, "label of the machine for a platform, `PLATFORM=LABEL`, like linux/amd64=ubuntu-24.04; may be repeated")
+	f.Lookup("runner").DefValue = "" // which help does not print
 	return cmd
 }
 
@@ -129,7 +131,7 @@ func (o matrixOptions) runner(t recipes.Target) string {
 func (a *app) changedPaths(ctx context.Context, base string) (root string, paths []string, err error) {
 	var list []byte
 	if base == "-" {
-		if list, err = readPaths(a.Env.Stdin); err != nil {
+		if list, err = ctxio.Wait(ctx, func() ([]byte, error) { return readPaths(a.Env.Stdin) }); err != nil {
 			return "", nil, fmt.Errorf("--changed -: %w", err)
 		}
 		return ".", splitPaths(list, "\n"), nil

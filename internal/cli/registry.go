@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -39,18 +37,18 @@ func (a *app) newRegistryCmd() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runRegistryServe(cmd.Context(), o) },
 	}
 	serve.Flags().StringVar(&o.addr, "addr", "127.0.0.1:5000", "`address` to listen on; port 0 picks a free one")
-	serve.Flags().StringVar(&o.dir, "dir", "", "`directory` where content is kept (default: registry in the user data directory)")
+	serve.Flags().StringVar(&o.dir, "dir", "", "`directory` where content is kept (default: registry in the cache directory, where 'cache prune' leaves it alone)")
 	parent.AddCommand(serve)
 	return parent
 }
 
 func (a *app) runRegistryServe(ctx context.Context, o registryServeOptions) error {
 	if o.dir == "" {
-		base, err := os.UserCacheDir()
+		dir, err := a.cache("registry")
 		if err != nil {
-			return edge.Usagef("no user cache directory (%v): name one with --dir", err)
+			return err
 		}
-		o.dir = filepath.Join(base, "metalpack", "registry")
+		o.dir = dir
 	}
 	if _, _, err := net.SplitHostPort(o.addr); err != nil {
 		return edge.Usagef("registry serve: --addr %q: want host:port, like 127.0.0.1:5000", o.addr)
@@ -63,11 +61,15 @@ func (a *app) runRegistryServe(ctx context.Context, o registryServeOptions) erro
 	if err != nil {
 		return fmt.Errorf("registry: %w", err)
 	}
-	if _, err := fmt.Fprintf(a.Env.Stdout, "http://%s\n", ln.Addr()); err != nil {
-		return err
+	h, err := registry.Handler(ctx, o.dir)
+	if err == nil {
+		err = a.Print("http://" + ln.Addr().String() + "\n")
+	}
+	if err != nil {
+		return errors.Join(err, ln.Close())
 	}
 	a.Note("registry on %s, content in %s; Ctrl-C stops it", ln.Addr(), o.dir)
-	if err := registry.Serve(ctx, ln, o.dir); err != nil {
+	if err := registry.Serve(ctx, ln, h); err != nil {
 		return err
 	}
 	return context.Cause(ctx) // it serves until it is interrupted

@@ -23,7 +23,7 @@ type summary struct {
 	Targets []builtTarget `json:"targets"`
 	Built   int64         `json:"layersBuilt"`
 	Cached  int64         `json:"layersCached"`
-	Written int64         `json:"bytesWritten"`
+	Sent    int64         `json:"bytesWritten"`
 	There   int64         `json:"bytesThere"` // at the destination before
 	Seconds float64       `json:"seconds"`
 
@@ -112,6 +112,6 @@ func (s *summary) text() string {
 			fmt.Fprintf(&b, "\n    %s: %s, %.0f%%", c.Codec, ui.Bytes(c.Size), 100*c.Ratio)
 		}
 	}
-	fmt.Fprintf(&b, "\n  layers: %d built, %d from the cache\n  bytes: %s written, %s already there", s.Built, s.Cached, ui.Bytes(s.Written), ui.Bytes(s.There))
+	fmt.Fprintf(&b, "\n  layers: %d built, %d from the cache\n  bytes: %s written, %s already there", s.Built, s.Cached, ui.Bytes(s.Sent), ui.Bytes(s.There))
 	return b.String()
 }

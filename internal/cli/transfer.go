@@ -7,8 +7,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -19,23 +17,15 @@ import (
 )
 
 // deliver copies an artifact to dest, tags it there, and prints what was
-// written: the last step of model build and push.
+// written: the last step of push and of fetch --to.
 func (a *app) deliver(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference) error {
-	out, err := a.move(ctx, src, root, dest, a.tally())
+	moved := a.tally()
+	out, err := a.transfer(ctx, src, root, dest, moved)
 	if err != nil {
 		return err
 	}
+	a.noteMoved(dest, moved)
 	return a.Result(out, out.Reference+"\n")
-}
-
-// move is transfer for a verb that says no more about it than how many bytes
-// moved.
-func (a *app) move(ctx context.Context, src bundle.Source, root bundle.Descriptor, dest bundle.Reference, moved *tally) (written, error) {
-	out, err := a.transfer(ctx, src, root, dest, moved)
-	if err == nil {
-		a.noteMoved(dest, moved)
-	}
-	return out, err
 }
 
 func (a *app) noteMoved(dest bundle.Reference, moved *tally) {
@@ -182,9 +172,10 @@ func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, 
 	root, err := src.Resolve(ctx, ref.Name())
 	if err != nil {
 		switch {
-		case ref.Transport == bundle.TransportDocker && isLayout(word):
-			err = layoutHint(err, word)
-		case ref.Transport == bundle.TransportDocker && errors.Is(err, bundle.ErrNotFound):
+		case ref.Transport != bundle.TransportDocker:
+		case exists(word):
+			err = localHint(err, word)
+		case errors.Is(err, bundle.ErrNotFound):
 			err = edge.WithHint(err, "check repository and tag; some registries answer this for what wants a login: docker login %s", ref.Registry)
 		}
 		return nil, bundle.Descriptor{}, ref, nil, errors.Join(err, closeSource())
@@ -197,32 +188,8 @@ func (a *app) openModel(ctx context.Context, word string) (bundle.Source, bundle
 	src, root, ref, closeSource, err := a.open(ctx, word, "ai")
 	if err == nil && root.MediaType == bundle.MediaTypeIndex {
 		err = edge.WithHint(edge.Errorf(bundle.ErrInvalid, "%s is an environment, not a model", ref),
-			"'metalrun install %s' installs it, 'metalpack inspect %s' shows what is in it", ref, ref)
+			"'metalrun install %s' installs it, 'metalpack inspect %s' shows what is in it", edge.Quote(ref.String()), edge.Quote(ref.String()))
 		err = errors.Join(err, closeSource())
 	}
 	return src, root, ref, closeSource, err
-}
-
-// parseSource reads a reference of the command line.
-func parseSource(word, namespace string) (bundle.Reference, error) {
-	ref, err := bundle.ParseSource(word, namespace)
-	if err == nil {
-		return ref, nil
-	}
-	err = edge.Errorf(edge.ErrUsage, "%w", err)
-	if isLayout(word) {
-		err = layoutHint(err, word)
-	}
-	return ref, err
-}
-
-// isLayout reports whether a word that was taken for a place in a registry is
-// the name of a directory with a layout.
-func isLayout(word string) bool {
-	_, err := os.Stat(filepath.Join(word, "oci-layout"))
-	return err == nil
-}
-
-func layoutHint(err error, dir string) error {
-	return edge.WithHint(err, "for the layout in the directory %s write oci:%s", dir, dir)
 }

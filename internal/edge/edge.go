@@ -15,9 +15,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/typo"
@@ -74,10 +76,14 @@ func (e *Env) rows() []Row {
 		Row{Is: bundle.ErrNotFound, Code: ExitNotFound},
 		Row{Is: syscall.ENOSPC, Code: ExitError, Hint: fullDisk},
 		Row{Is: syscall.EDQUOT, Code: ExitError, Hint: fullDisk},
+		Row{Is: fs.ErrPermission, Code: ExitError, Hint: forbidden},
+		Row{Is: syscall.EROFS, Code: ExitError, Hint: forbidden},
 	)
 }
 
 const fullDisk = "make room there, or name a place on another disk: what is finished is kept, and the next run goes on"
+
+const forbidden = "look at who may read and write there, or name another place"
 
 // hinter is an error that brings its own hint.
 type hinter interface {
@@ -107,6 +113,17 @@ func (e *Env) Classify(err error) (code int, hints []string) {
 // WithHint adds a line that the user can act on to err.
 func WithHint(err error, format string, args ...any) error {
 	return &hinted{error: err, hint: fmt.Sprintf(format, args...)}
+}
+
+// Quote is a word as a shell takes it, for a command in a hint.
+func Quote(word string) string {
+	plain := func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("/._-:@+,=%", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
+		return word
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(word) + `"`
 }
 
 // Hinted reports whether err brings its own hint.

@@ -17,6 +17,23 @@ import (
 	"github.com/metalpack/metalpack/internal/edge"
 )
 
+func TestQuote(t *testing.T) {
+	t.Parallel()
+	for word, want := range map[string]string{
+		"":                    `""`,
+		"oci:./out-1_x:tag@a": "oci:./out-1_x:tag@a",
+		"Mäc/rézept":          "Mäc/rézept",
+		"a b":                 `"a b"`,
+		"$(x) `y` \\ \"z\"":   "\"\\$(x) \\`y\\` \\\\ \\\"z\\\"\"",
+		"*.py":                `"*.py"`,
+		"~/x":                 `"~/x"`,
+	} {
+		if got := edge.Quote(word); got != want {
+			t.Errorf("%q: got %s, want %s", word, got, want)
+		}
+	}
+}
+
 func TestFail(t *testing.T) {
 	t.Parallel()
 	own := errors.New("own")
@@ -33,6 +50,8 @@ func TestFail(t *testing.T) {
 		{"mismatch", fmt.Errorf("layer: %w", bundle.ErrMismatch), edge.ExitVerification, []string{"hint: the bytes are damaged"}},
 		{"not found", fmt.Errorf("tag 9: %w", bundle.ErrNotFound), edge.ExitNotFound, []string{"error: tag 9: not found"}},
 		{"full disk", &fs.PathError{Op: "write", Path: "layer", Err: syscall.ENOSPC}, edge.ExitError, []string{"error: write layer: no space left on device\n", "hint: make room there"}},
+		{"forbidden", &fs.PathError{Op: "mkdir", Path: "out", Err: syscall.EACCES}, edge.ExitError, []string{"error: mkdir out: permission denied\n", "hint: look at who may read"}},
+		{"read-only", &fs.PathError{Op: "mkdir", Path: "out", Err: syscall.EROFS}, edge.ExitError, []string{"hint: look at who may read"}},
 		{"host", bundle.ErrUnsupportedHost, edge.ExitUnsupported, nil},
 		{"interrupted", fmt.Errorf("copy: %w", context.Canceled), edge.ExitInterrupted, []string{"error: interrupted"}},
 		{"own row", own, 3, []string{"hint: do this"}},

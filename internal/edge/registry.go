@@ -5,6 +5,9 @@ package edge
 
 import (
 	"flag"
+	"io/fs"
+	"os"
+	"syscall"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
@@ -18,10 +21,17 @@ type Registry struct {
 }
 
 // Flags adds the flags to those of a command line.
-func (r *Registry) Flags(fs *flag.FlagSet) {
-	fs.BoolVar(&r.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
-	fs.StringVar(&r.CAFile, "ca-file", "", "PEM `file` of certificates to trust besides the system's")
-	fs.Func("allow-realm", "`host` that may take logins although its address is private and the registry's is not; may be repeated", func(host string) error {
+func (r *Registry) Flags(flags *flag.FlagSet) {
+	flags.BoolVar(&r.plainHTTP, "plain-http", false, "talk to registries without TLS (loopback always is)")
+	flags.Func("ca-file", "PEM `file` of certificates to trust besides the system's", func(path string) error {
+		r.CAFile = path
+		info, err := os.Stat(path)
+		if err == nil && info.IsDir() {
+			err = &fs.PathError{Op: "read", Path: path, Err: syscall.EISDIR}
+		}
+		return err
+	})
+	flags.Func("allow-realm", "`host` that may take logins although its address is private and the registry's is not; may be repeated", func(host string) error {
 		r.allowRealms = append(r.allowRealms, host)
 		return nil
 	})

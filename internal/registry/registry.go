@@ -69,13 +69,9 @@ func (q *quiet) Format(e *logrus.Entry) ([]byte, error) {
 	return q.TextFormatter.Format(e)
 }
 
-// Serve serves the registry in dir on ln until ctx is done, then lets running
-// requests end. It closes ln. A stop that was asked for is no error.
-func Serve(ctx context.Context, ln net.Listener, dir string) error {
-	h, err := Handler(ctx, dir)
-	if err != nil {
-		return errors.Join(err, ln.Close())
-	}
+// Serve serves a registry that [Handler] made on ln until ctx is done, then lets
+// running requests end. It closes ln. A stop that was asked for is no error.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 30 * time.Second,

@@ -26,8 +26,12 @@ func serve(t *testing.T, dir string) (string, func() error) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	h, err := registry.Handler(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan error, 1)
-	go func() { done <- registry.Serve(ctx, ln, dir) }()
+	go func() { done <- registry.Serve(ctx, ln, h) }()
 	return ln.Addr().String(), func() error {
 		cancel()
 		return <-done

@@ -16,6 +16,15 @@ import (
 // terminal, and what ends a row is not padded.
 func Columns(align string, rows [][]string) string { return Fit(align, rows, 0) }
 
+// Rows are those of a table that grows.
+type Rows [][]string
+
+// Add adds a row; columns beyond its last cell are empty.
+func (r *Rows) Add(cells ...string) { *r = append(*r, cells) }
+
+// TableFunc is [Console.Table].
+type TableFunc func(align string, rows [][]string) string
+
 // Table is Columns as it fits the terminal that stdout is. What is piped is
 // never shortened or broken.
 func (c *Console) Table(align string, rows [][]string) string {

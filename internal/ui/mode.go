@@ -33,7 +33,7 @@ var modes = []struct {
 }{{"auto", Auto}, {"tty", Terminal}, {"plain", Plain}, {"quiet", Quiet}, {"json", NDJSON}}
 
 // Usage is the help of the flag --progress.
-const Usage = "progress on stderr: auto, tty, plain, quiet or json"
+const Usage = "`mode` of progress on stderr: auto, tty, plain, quiet or json"
 
 // DefaultMode is the default of the flag --progress.
 const DefaultMode = "auto"
