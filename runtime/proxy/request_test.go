@@ -100,9 +100,9 @@ func TestReadBody(t *testing.T) { //nolint:paralleltest // as above
 func TestEncode(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		`{}`:                                                  `{"model":"/m"}`,
-		` { "a" : 1.50 , "model":"x"}`:                        `{"model":"/m","a" : 1.50}`,
-		`{"\u006dodel":"x","b":"<é\u00e9>"}`:                  `{"model":"/m","b":"<é\u00e9>"}`,
+		`{}`:                                 `{"model":"/m"}`,
+		`{ "a" : 1.50 , "model":"x"}`:        `{"model":"/m","a" : 1.50}`,
+		`{"\u006dodel":"x","b":"<é\u00e9>"}`: `{"model":"/m","b":"<é\u00e9>"}`,
 		`{"model":null,"stream_options":{"x":1}}`:             `{"model":"/m"}`,
 		`{"stream_options":{"include_usage":false}}`:          `{"model":"/m","stream_options":{"include_usage":false}}`,
 		`{"stream_options":null,"stream":true}`:               `{"model":"/m","stream_options":null,"stream":true}`,
