@@ -98,6 +98,8 @@ type Input struct {
 
 	used  map[bundle.Decision]bool // decisions that made a difference
 	strip []stripPattern           // Strip, made ready
+
+	budget *wheel.Budget // of all wheels; nil = the usual one
 }
 
 // Interpreter is a python-build-standalone install_only archive: .tar, .tar.gz
@@ -156,6 +158,9 @@ func (in *Input) check() error {
 		}
 	}
 	in.used = map[bundle.Decision]bool{}
+	if in.budget == nil {
+		in.budget = wheel.NewBudget(0, 0)
+	}
 	if in.Parallel <= 0 {
 		in.Parallel = min(goruntime.GOMAXPROCS(0), maxParallel)
 	}

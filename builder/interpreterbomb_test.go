@@ -30,6 +30,7 @@ func TestInterpreterBombs(t *testing.T) {
 	}{
 		"directories": {zipped(t, entries(t, tar.TypeDir, "python/d%d/", "")), "more than 30000 entries"},
 		"links":       {zipped(t, entries(t, tar.TypeSymlink, "python/l%d", "x")), "more than 30000 entries"},
+		"long links":  {zipped(t, entries(t, tar.TypeSymlink, "python/l%d", strings.Repeat("x", 500))), `"python/l8194": with it the names have more than 4194304 bytes`},
 	} {
 		in := input(t)
 		setInterpreter(t, &in, c.data)

@@ -31,6 +31,7 @@ import (
 const (
 	maxInterpreter        = 1 << 30
 	maxInterpreterEntries = 30_000
+	maxInterpreterNames   = 4 << 20 // bytes of all names and of what links name; real ones have 0.3 MB
 )
 
 // scanVersion is the version of the file that a scan is remembered in.
@@ -185,7 +186,7 @@ func expand(r *bufio.Reader) (rc io.ReadCloser, compressed bool, err error) {
 		rc, err = gzip.NewReader(r)
 		return rc, true, err
 	case string(head) == "\x28\xb5\x2f\xfd":
-		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1))
+		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true)) // or it takes twice the window
 		if err != nil {
 			return nil, false, err
 		}
@@ -210,7 +211,7 @@ func (c *counter) Read(p []byte) (int, error) {
 // run reads the tar stream to its end.
 func (s *interpreterScan) run(ctx context.Context, at *counter) error {
 	tr := tar.NewReader(at)
-	seen := map[string]bool{}
+	seen, names := map[string]bool{}, 0
 	for n := 0; ; n++ {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -225,6 +226,9 @@ func (s *interpreterScan) run(ctx context.Context, at *counter) error {
 		}
 		if n == maxInterpreterEntries {
 			return fmt.Errorf("more than %d entries: %w", maxInterpreterEntries, bundle.ErrInvalid)
+		}
+		if names += len(h.Name) + len(h.Linkname); names > maxInterpreterNames {
+			return fmt.Errorf("%.80q: with it the names have more than %d bytes: %w", h.Name, maxInterpreterNames, bundle.ErrInvalid)
 		}
 		p, err := interpreterPath(h.Name)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"slices"
@@ -79,7 +80,7 @@ func (w *openWheel) open(ctx context.Context, f *os.File, in *Input) error {
 		}
 		waived = append(waived, wheel.Waiver{Rule: d.Rule, Path: d.Path})
 	}
-	w.Wheel, err = wheel.Open(f, size, w.in.File, wheel.Options{Python: in.PythonVersion, Waive: waived, Origin: w.in.Origin, SHA256: w.in.SHA256})
+	w.Wheel, err = wheel.Open(f, size, w.in.File, wheel.Options{Python: in.PythonVersion, Waive: waived, Origin: w.in.Origin, SHA256: w.in.SHA256, Budget: in.budget})
 	if err != nil {
 		return err
 	}
@@ -121,7 +122,8 @@ func merge(in *Input, files []plannedFile, wheels []openWheel) ([]plannedFile, e
 	names := map[string]string{}
 	for _, w := range wheels {
 		names[w.File] = w.Name
-		for _, f := range w.files {
+		for i := range w.files {
+			f := &w.files[i]
 			if name := topModule(in.site(), f.Path); stdlib[name] && !w.Waived(wheel.RuleStdlib, f.Path) {
 				return nil, fmt.Errorf("%s: %q has the name of a module of the standard library (rule %s, which a recipe can waive): %w", w.File, f.Path, wheel.RuleStdlib, bundle.ErrInvalid)
 			}
@@ -173,9 +175,9 @@ func rewriteRecords(in *Input, wheels []openWheel, owners map[string]*plannedFil
 		if err != nil {
 			return err
 		}
-		for _, f := range installed {
-			if f.Path == path.Join(w.MetadataDir(), "RECORD") {
-				*owners[f.Path] = w.entry(f)
+		for i := range installed {
+			if f := installed[i]; f.Path == path.Join(w.MetadataDir(), "RECORD") {
+				*owners[f.Path] = w.entry(&f)
 			}
 		}
 	}
@@ -191,12 +193,12 @@ func (w openWheel) drop(in *Input, lost map[string]bool) func(string) bool {
 	}
 }
 
-func (w openWheel) entry(f wheel.File) plannedFile {
+func (w openWheel) entry(f *wheel.File) plannedFile {
 	return plannedFile{
 		TreeEntry: bundle.TreeEntry{Path: f.Path, Mode: f.Mode, Size: f.Size, SHA256: f.SHA256, Layer: w.layer},
 		owner:     w.File,
 		pkg:       w.Name,
-		open:      f.Open,
+		open:      func() (io.ReadCloser, error) { return f.Open() }, // f.Open would be a copy of f
 	}
 }
 

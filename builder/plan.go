@@ -129,14 +129,19 @@ const maxMetadataFiles = 3
 // layOut groups the files, which are sorted, into layers: the interpreter first,
 // the others by name.
 func (p *Plan) layOut(files []plannedFile) {
-	groups := map[string][]plannedFile{}
 	p.Tree = &bundle.Tree{Entries: make([]bundle.TreeEntry, 0, len(files)+maxMetadataFiles)}
 	for _, f := range files {
-		groups[f.Layer] = append(groups[f.Layer], f)
 		p.Tree.Entries = append(p.Tree.Entries, f.TreeEntry)
 	}
-	for name, group := range groups {
-		l := newLayer(p.in.Name, name, group)
+	// The layers are pieces of the one list: a copy of it would cost as much again.
+	slices.SortStableFunc(files, func(a, b plannedFile) int { return strings.Compare(a.Layer, b.Layer) })
+	for len(files) > 0 {
+		name, n := files[0].Layer, 1
+		for n < len(files) && files[n].Layer == name {
+			n++
+		}
+		l := newLayer(p.in.Name, name, files[:n:n])
+		files = files[n:]
 		l.Wheels = p.in.sumOf(l.files)
 		p.Layers = append(p.Layers, l)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/metalpack/metalpack/builder/wheel"
 	"github.com/metalpack/metalpack/builder/wheel/wheeltest"
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -50,7 +51,17 @@ func TestPlanRefuses(t *testing.T) {
 		"package twice":      {func(_ *testing.T, in *Input) { in.Wheels = append(in.Wheels, in.Wheels[0]) }, bundle.ErrInvalid, "one package"},
 		"interpreter sha256": {func(_ *testing.T, in *Input) { in.Interpreter.SHA256 = strings.Repeat("0", 64) }, bundle.ErrMismatch, "cpython.tar"},
 		"machine":            {func(_ *testing.T, in *Input) { in.Platform.Arch = "amd64" }, bundle.ErrInvalid, "darwin/arm64, want darwin/amd64"},
-		"python version":     {func(_ *testing.T, in *Input) { in.PythonVersion = "3.13" }, bundle.ErrInvalid, "bin/python3.13"},
+		"wheels of many files": {func(t *testing.T, in *Input) {
+			t.Helper()
+			in.Parallel, in.budget = 1, wheel.NewBudget(36, 0)
+			addWheel(t, in, "zz", nil, wheeltest.Options{})
+		}, bundle.ErrInvalid, "zz-1.0-py3-none-any.whl: central directory: with its 3 entries the wheels of this environment have more than 36"},
+		"wheels of long names": {func(t *testing.T, in *Input) {
+			t.Helper()
+			in.Parallel, in.budget = 1, wheel.NewBudget(0, 10<<10)
+			addWheel(t, in, "zz", map[string]string{strings.Repeat("n", 200): "", strings.Repeat("n", 199): ""}, wheeltest.Options{EntryPoints: "[console_scripts]\n" + strings.Repeat("zz = a:b\n", 1000)})
+		}, bundle.ErrInvalid, "zz-1.0-py3-none-any.whl: zz-1.0.dist-info/entry_points.txt: with 9018 bytes of it the metadata of all wheels of this environment has more than 10240"},
+		"python version": {func(_ *testing.T, in *Input) { in.PythonVersion = "3.13" }, bundle.ErrInvalid, "bin/python3.13"},
 		"Z9 case variant": {func(t *testing.T, in *Input) {
 			t.Helper()
 			addWheel(t, in, "evil", map[string]string{"Small.py": "evil"}, wheeltest.Options{})

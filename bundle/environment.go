@@ -186,7 +186,7 @@ func ParseEnvironment(data []byte) (*Environment, error) {
 		return nil, fmt.Errorf("environment.json: version %d, this program reads %d; a newer metalrun may read it: %w", head.Version, EnvironmentVersion, ErrInvalid)
 	}
 	e := new(Environment)
-	if err := decodeStrict(data, e); err != nil {
+	if err := decodeUpTo(maxManifestValues, data, e); err != nil {
 		return nil, fmt.Errorf("environment.json: %w", err)
 	}
 	return e, CheckName(e.Name)

@@ -54,7 +54,7 @@ func CheckDescriptor(d Descriptor) error {
 // wrap [ErrInvalid].
 func ParseManifest(data []byte) (*ocispec.Manifest, error) {
 	m := new(ocispec.Manifest)
-	if err := decodeStrict(data, m); err != nil {
+	if err := DecodeManifest(data, m); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	if m.SchemaVersion != 2 || (m.MediaType != "" && m.MediaType != MediaTypeManifest) {
@@ -75,7 +75,7 @@ func ParseManifest(data []byte) (*ocispec.Manifest, error) {
 // [MaxIndexEntries]. Errors wrap [ErrInvalid].
 func ParseIndex(data []byte) (*ocispec.Index, error) {
 	x := new(ocispec.Index)
-	if err := decodeStrict(data, x); err != nil {
+	if err := DecodeManifest(data, x); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
 	if x.SchemaVersion != 2 || (x.MediaType != "" && x.MediaType != MediaTypeIndex) {

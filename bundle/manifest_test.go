@@ -164,6 +164,23 @@ func TestParseIndexCaps(t *testing.T) {
 	}
 }
 
+// TestHugeManifests (M4): four megabytes of descriptors that say nothing would
+// take a hundred times as much.
+func TestHugeManifests(t *testing.T) {
+	t.Parallel()
+	nothing := strings.Repeat(",{}", 1<<17)[1:]
+	for name, parse := range map[string]func([]byte) error{
+		"manifests": func(b []byte) error { _, err := bundle.ParseIndex(b); return err },
+		"layers":    func(b []byte) error { _, err := bundle.ParseManifest(b); return err },
+		"probes":    func(b []byte) error { _, err := bundle.ParseEnvironment(b); return err },
+	} {
+		err := parse([]byte(`{"version":1,"schemaVersion":2,"` + name + `":[` + nothing + `]}`))
+		if !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), "more than 131072 values at byte ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzParseManifest(f *testing.F) {
 	f.Add(manifest(f, func(*ocispec.Manifest) {}))
 	f.Add([]byte(`{"schemaVersion":2,"schemaVersion":2}`))

@@ -21,14 +21,17 @@ import (
 const (
 	maxJSONDepth  = 64
 	maxJSONValues = 1 << 19
+	// Of a manifest, an index or environment.json, whose values cost more: 4,096
+	// layers have a third of these.
+	maxManifestValues = 1 << 17
 )
 
-// decodeStrict decodes one JSON document into v. Go's decoder lets the last of
-// two equal keys win, takes "Layers" for layers, a second document for nothing,
-// and repairs bad UTF-8; two readers could then see two documents in the same
-// bytes, so all of that is an error here. Unknown fields are ignored, as the image
-// specification asks. Errors wrap [ErrInvalid].
-func decodeStrict(data []byte, v any) error {
+// decodeUpTo decodes one JSON document of at most so many values into v. Go's
+// decoder lets the last of two equal keys win, takes "Layers" for layers, a second
+// document for nothing, and repairs bad UTF-8; two readers could then see two
+// documents in the same bytes, so all of that is an error here. Unknown fields are
+// ignored, as the image specification asks. Errors wrap [ErrInvalid].
+func decodeUpTo(values int, data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return fmt.Errorf("JSON is not UTF-8: %w", ErrInvalid)
 	}
@@ -36,7 +39,7 @@ func decodeStrict(data []byte, v any) error {
 		return fmt.Errorf("JSON: there is none: %w", ErrInvalid)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := checkKeys(dec, reflect.TypeOf(v)); err != nil {
+	if err := checkKeys(dec, reflect.TypeOf(v), values); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("ends too early")
 		}
@@ -69,21 +72,26 @@ func inWords(err error) error {
 	return fmt.Errorf("%s is of type %s, want %s, at byte %d", what, wrong.Value, want, wrong.Offset)
 }
 
-// DecodeStrict is decodeStrict for the packages below bundle: one document, no
+// DecodeStrict decodes a document into v as all are here: one document, no
 // duplicate keys, UTF-8, bounded depth and number of values. Errors wrap
 // [ErrInvalid].
-func DecodeStrict(data []byte, v any) error { return decodeStrict(data, v) }
+func DecodeStrict(data []byte, v any) error { return decodeUpTo(maxJSONValues, data, v) }
+
+// DecodeManifest is [DecodeStrict] for manifests and indexes, which have fewer
+// values. Errors wrap [ErrInvalid].
+func DecodeManifest(data []byte, v any) error { return decodeUpTo(maxManifestValues, data, v) }
 
 // keyWalk walks the tokens of one document.
 type keyWalk struct {
 	dec    *json.Decoder
-	values int
+	values int                                      // seen
+	most   int                                      // of them
 	fields map[reflect.Type]map[string]reflect.Type // of structs, by key
 }
 
-func checkKeys(dec *json.Decoder, into reflect.Type) error {
+func checkKeys(dec *json.Decoder, into reflect.Type, most int) error {
 	dec.UseNumber()
-	w := &keyWalk{dec: dec, fields: map[reflect.Type]map[string]reflect.Type{}}
+	w := &keyWalk{dec: dec, most: most, fields: map[reflect.Type]map[string]reflect.Type{}}
 	if err := w.value(0, into); err != nil {
 		return err
 	}
@@ -98,8 +106,8 @@ func (w *keyWalk) value(depth int, into reflect.Type) error {
 	if depth > maxJSONDepth {
 		return fmt.Errorf("nested deeper than %d", maxJSONDepth)
 	}
-	if w.values++; w.values > maxJSONValues {
-		return fmt.Errorf("more than %d values", maxJSONValues)
+	if w.values++; w.values > w.most {
+		return fmt.Errorf("more than %d values", w.most)
 	}
 	tok, err := w.dec.Token()
 	if err != nil {

@@ -16,10 +16,11 @@ import (
 // treeHeader is the first line of a tree: format name and version.
 const treeHeader = "metalpack-tree 1"
 
-// Caps on a tree file.
+// Caps on a tree file. That of vllm-metal has 27,000 entries in 4 MB; a reader
+// holds five times the bytes.
 const (
-	MaxTree        = 64 << 20 // bytes
-	MaxTreeEntries = 1_000_000
+	MaxTree        = 24 << 20 // bytes
+	MaxTreeEntries = 200_000
 	MaxTreeDirs    = 100_000 // each costs a reader as much as a file, and a line can name sixty
 	MaxTreeSize    = 1 << 42 // bytes of all files; sums of more would overflow
 )

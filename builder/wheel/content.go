@@ -20,7 +20,7 @@ import (
 // says.
 func (w *Wheel) verified(m *member) *verified {
 	rc := w.arch.open(m)
-	sum := digest.NewDigestFromEncoded(digest.SHA256, w.rows[m.name].sum)
+	sum := digest.NewDigestFromEncoded(digest.SHA256, m.sum)
 	return &verified{bundle.NewVerifier(rc, bundle.Descriptor{Digest: sum, Size: m.size}), rc}
 }
 

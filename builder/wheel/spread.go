@@ -59,6 +59,9 @@ func (w *Wheel) text(name string) ([]byte, error) {
 	if m.size > maxMetadata {
 		return nil, invalid("%s: %d bytes, more than %d", name, m.size, maxMetadata)
 	}
+	if err := w.budget.spend(0, m.size); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
 	rc := w.verified(m)
 	data, err := io.ReadAll(rc)
 	if err := errors.Join(err, rc.Close()); err != nil {
@@ -93,10 +96,12 @@ func (w *Wheel) spread() error {
 	if _, ok := w.find(w.distInfo + "/entry_points.txt"); ok {
 		data, err := w.text("entry_points.txt")
 		if err == nil {
-			commands, err = parseEntryPoints(data, w.python)
+			if commands, err = parseEntryPoints(data, w.python); err != nil {
+				err = fmt.Errorf("entry_points.txt: %w", err)
+			}
 		}
 		if err != nil {
-			return fmt.Errorf("%s/entry_points.txt: %w", w.distInfo, err)
+			return fmt.Errorf("%s/%w", w.distInfo, err)
 		}
 	}
 	w.files = make([]File, 0, len(w.arch.members)+len(commands)+2)
@@ -110,6 +115,9 @@ func (w *Wheel) spread() error {
 		}
 	}
 	for name, script := range commands {
+		if err := w.budget.spend(0, int64(len(script))); err != nil {
+			return fmt.Errorf("bin/%s: %w", name, err)
+		}
 		w.files = append(w.files, w.made("bin/"+name, script, bundle.ModeExecutable))
 	}
 	w.files = append(w.files, w.made(w.MetadataDir()+"/INSTALLER", []byte(installer), bundle.ModeFile))
@@ -136,7 +144,7 @@ func (w *Wheel) place(m *member, commands map[string][]byte) error {
 			return nil
 		}
 	}
-	f := File{Mode: bundle.ModeFile, Size: m.size, SHA256: w.rows[m.name].sum, member: m, wheel: w}
+	f := File{Mode: bundle.ModeFile, Size: m.size, SHA256: m.sum, member: m, wheel: w}
 	if m.exec {
 		f.Mode = bundle.ModeExecutable
 	}
@@ -145,6 +153,9 @@ func (w *Wheel) place(m *member, commands map[string][]byte) error {
 		return err
 	}
 	f.Path = p
+	if strings.HasSuffix(p, m.name) {
+		m.name = p[len(p)-len(m.name):] // one name in memory, not two
+	}
 	if skip, err := w.checkPlace(p); skip || err != nil {
 		return err
 	}
@@ -273,6 +284,9 @@ func (w *Wheel) script(f File, m *member) (File, error) {
 	}
 	if w.scripts += m.size; err == nil && w.scripts > maxScripts {
 		err = invalid("it and the other scripts to be rewritten have more than %d bytes", maxScripts)
+	}
+	if err == nil {
+		err = w.budget.spend(0, m.size)
 	}
 	var rest []byte
 	if err == nil {

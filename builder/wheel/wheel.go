@@ -27,6 +27,7 @@
 package wheel
 
 import (
+	"bytes"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -54,7 +55,7 @@ func Rules() []string { return []string{RulePth, RulePycache, RuleRecord, RuleSt
 
 // Caps on files that are read whole.
 const (
-	maxRecord   = 64 << 20
+	maxRecord   = 32 << 20
 	maxMetadata = 8 << 20
 	maxScripts  = 4 << 20 // together, of those that are rewritten
 )
@@ -71,6 +72,7 @@ type Options struct {
 	Waive  []Waiver // rules that do not count for this wheel
 	Origin Origin   // where it comes from if it is on no index: written as direct_url.json
 	SHA256 string   // of the wheel, hex; with Origin
+	Budget *Budget  // shared by the wheels of an environment; nil = one of its own
 }
 
 // Wheel is an opened wheel.
@@ -86,10 +88,11 @@ type Wheel struct {
 	used     []bool // of waivers: something broke the rule
 	origin   []byte // direct_url.json; nil = none
 	arch     *archive
-	distInfo string // the one top-level *.dist-info directory
-	rows     map[string]row
-	files    []File // what is installed, RECORD excepted
-	scripts  int64  // bytes of those that were rewritten
+	distInfo string         // the one top-level *.dist-info directory
+	rows     map[string]row // nil when the wheel is open
+	files    []File         // what is installed, RECORD excepted
+	budget   *Budget
+	scripts  int64 // bytes of those that were rewritten
 }
 
 // File is one file as it is installed.
@@ -108,7 +111,10 @@ type File struct {
 // long as the wheel is used. Errors wrap [bundle.ErrInvalid] or
 // [bundle.ErrMismatch], or are those of r.
 func Open(r io.ReaderAt, size int64, file string, o Options) (*Wheel, error) {
-	w := &Wheel{File: file, python: o.Python, waivers: o.Waive, used: make([]bool, len(o.Waive))}
+	w := &Wheel{File: file, python: o.Python, waivers: o.Waive, used: make([]bool, len(o.Waive)), budget: o.Budget}
+	if w.budget == nil {
+		w.budget = NewBudget(0, 0)
+	}
 	if w.python == "" {
 		w.python = "3.12"
 	}
@@ -131,7 +137,7 @@ func (w *Wheel) open(r io.ReaderAt, size int64) error {
 	if err != nil {
 		return err
 	}
-	if w.arch, err = readArchive(r, size); err != nil {
+	if w.arch, err = readArchive(r, size, w.budget); err != nil {
 		return err
 	}
 	if err := w.findDistInfo(name, ver); err != nil {
@@ -144,7 +150,7 @@ func (w *Wheel) open(r io.ReaderAt, size int64) error {
 		return fmt.Errorf("%s/%w", w.distInfo, err)
 	}
 	err = w.spread()
-	w.arch.byName = nil
+	w.arch.byName, w.rows = nil, nil
 	return err
 }
 
@@ -198,8 +204,14 @@ func (w *Wheel) readRecord() error {
 	if m.size > maxRecord {
 		return invalid("%d bytes, more than %d", m.size, maxRecord)
 	}
+	if err := w.budget.spend(0, m.size); err != nil {
+		return err
+	}
 	data, err := readExactly(w.arch.open(m), m.size)
 	if err != nil {
+		return err
+	}
+	if err := w.budget.spend(int64(bytes.Count(data, []byte("\n"))), 0); err != nil {
 		return err
 	}
 	if crc32.ChecksumIEEE(data) != m.crc { // nothing else says what RECORD is
@@ -224,6 +236,7 @@ func (w *Wheel) readRecord() error {
 		if err := w.checkRow(m, r, ok); err != nil {
 			return err
 		}
+		m.sum = w.rows[m.name].sum
 	}
 	if listed != len(w.rows) {
 		return w.missing()
@@ -285,16 +298,17 @@ func (w *Wheel) hash(m *member) (string, error) {
 	return d.Digest().Encoded(), nil
 }
 
-// readExactly reads a stream that must have n bytes.
+// readExactly reads a stream that must have n bytes, a number that was capped.
 func readExactly(rc io.ReadCloser, n int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(rc, n+1))
-	if err == nil && int64(len(data)) != n { // before Close, as above
+	data := bytes.NewBuffer(make([]byte, 0, n+1+bytes.MinRead)) // which it does not outgrow
+	_, err := data.ReadFrom(io.LimitReader(rc, n+1))
+	if err == nil && int64(data.Len()) != n { // before Close, as above
 		err = fmt.Errorf("inflates to other than %d bytes: %w", n, bundle.ErrMismatch)
 	}
 	if cerr := rc.Close(); err == nil {
 		err = cerr
 	}
-	return data, err
+	return data.Bytes(), err
 }
 
 // Files returns what the wheel installs, sorted by path: its files at their

@@ -18,8 +18,8 @@ import (
 // Caps on one wheel. A deflate stream cannot exceed 1032:1, and real members of
 // more than [ratioFrom] bytes stay far below [MaxRatio].
 const (
-	MaxMembers   = 200_000
-	MaxDirectory = 64 << 20 // bytes of the central directory
+	MaxMembers   = 100_000
+	MaxDirectory = 32 << 20 // bytes of the central directory
 	MaxMember    = 8 << 30  // bytes of one file, inflated
 	MaxTotal     = 32 << 30 // bytes of all files, inflated
 	MaxRatio     = 500
@@ -71,6 +71,7 @@ type member struct {
 	offset   int64 // of the local header
 	data     int64 // of the content
 	external uint32
+	sum      string // sha256, hex; "" as long as RECORD has not been read, and of a signature of it
 }
 
 // archive is a ZIP file whose every byte is accounted for.
@@ -90,11 +91,14 @@ var le = binary.LittleEndian
 // reads the first alone, lists duplicates and skips what it does not know;
 // another reader may then see another wheel in the same bytes. Errors wrap
 // [bundle.ErrInvalid], or are those of r.
-func readArchive(r io.ReaderAt, size int64) (*archive, error) {
+func readArchive(r io.ReaderAt, size int64, budget *Budget) (*archive, error) {
 	a := &archive{r: r, size: size}
 	end, err := a.readEnd()
 	if err != nil {
 		return nil, err
+	}
+	if err := budget.spend(end.count, end.size); err != nil {
+		return nil, fmt.Errorf("central directory: %w", err)
 	}
 	if err := a.readCentral(end); err != nil {
 		return nil, err

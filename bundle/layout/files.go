@@ -141,6 +141,8 @@ func scan(f io.ReadSeeker, size int64) (map[string]span, error) {
 			continue
 		case h.Typeflag != tar.TypeReg || isSparse(h):
 			return nil, fmt.Errorf("entry %.80q: not a regular file: %w", h.Name, bundle.ErrInvalid)
+		case len(name) > bundle.MaxPath:
+			return nil, fmt.Errorf("entry %.80q: a name of %d bytes, more than %d: %w", name, len(name), bundle.MaxPath, bundle.ErrInvalid)
 		case offset+h.Size > size:
 			return nil, fmt.Errorf("entry %.80q: cut: %w", h.Name, bundle.ErrInvalid)
 		}

@@ -6,6 +6,7 @@ package layout_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +80,59 @@ func TestBrokenArchives(t *testing.T) {
 			}
 			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, data) {
 				t.Errorf("the user's file was changed: %v", err)
+			}
+		})
+	}
+}
+
+// TestManyHeads (M4, M7): an index of thousands of entries that are one large
+// manifest, or many, costs no more than reading a few.
+func TestManyHeads(t *testing.T) {
+	t.Parallel()
+	const entries = 4096
+	large := []byte(`{"schemaVersion":2,"annotations":{"x":"` + strings.Repeat("x", 3<<20) + `"}}`)
+	for name, c := range map[string]struct {
+		same bool // all entries are one
+		want string
+	}{
+		"one":  {true, "tag \"x\", there is only"},
+		"many": {false, "the manifests of its entries have more than 33554432 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ref := parse(t, "oci:"+t.TempDir())
+			blobs := filepath.Join(ref.Path, "blobs", "sha256")
+			first := filepath.Join(blobs, strings.Repeat("0", 64))
+			if err := errors.Join(os.MkdirAll(blobs, 0o755), os.WriteFile(filepath.Join(ref.Path, "oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o600), os.WriteFile(first, large, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			var index strings.Builder
+			for i := range entries {
+				sum := fmt.Sprintf("%064d", i)
+				if c.same {
+					sum = strings.Repeat("0", 64)
+				} else if i > 0 && i < 100 {
+					if err := os.Link(first, filepath.Join(blobs, sum)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				fmt.Fprintf(&index, `,{"mediaType":%q,"digest":"sha256:%s","size":%d}`, bundle.MediaTypeManifest, sum, len(large))
+			}
+			data := `{"schemaVersion":2,"manifests":[` + index.String()[1:] + `]}`
+			if err := os.WriteFile(filepath.Join(ref.Path, "index.json"), []byte(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r, err := layout.Open(ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			_, err = r.Resolve(t.Context(), "x")
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%.300v, want %q", err, c.want)
+			}
+			if _, err := r.Referrers(t.Context(), bundle.DescriptorOf(bundle.MediaTypeManifest, large)); (err == nil) != c.same {
+				t.Errorf("referrers: %v", err)
 			}
 		})
 	}

@@ -64,7 +64,7 @@ func refName(d bundle.Descriptor) string { return d.Annotations[ocispec.Annotati
 // parseIndex decodes index.json. Errors wrap [bundle.ErrInvalid].
 func parseIndex(data []byte) ([]bundle.Descriptor, error) {
 	var x ocispec.Index
-	if err := bundle.DecodeStrict(data, &x); err != nil {
+	if err := bundle.DecodeManifest(data, &x); err != nil {
 		return nil, fmt.Errorf("index.json: %w", err)
 	}
 	if x.SchemaVersion != 2 || len(x.Manifests) > maxIndexEntries {
@@ -123,7 +123,7 @@ type manifestHead struct {
 // headOf reads the head of a manifest. Errors wrap [bundle.ErrInvalid].
 func headOf(data []byte) (manifestHead, error) {
 	var h manifestHead
-	if err := bundle.DecodeStrict(data, &h); err != nil {
+	if err := bundle.DecodeManifest(data, &h); err != nil {
 		return h, err
 	}
 	if h.MediaType == "" {

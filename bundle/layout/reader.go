@@ -23,6 +23,7 @@ type Reader struct {
 	name    string // for messages
 	files   files
 	entries []bundle.Descriptor
+	heads   heads
 }
 
 var _ bundle.Source = (*Reader)(nil)
@@ -94,7 +95,8 @@ func (r *Reader) Close() error { return r.files.Close() }
 
 // Resolve implements [bundle.Source]. The empty name stands for the only
 // artifact. Errors: [bundle.ErrNotFound], which lists the names there are, and
-// [bundle.ErrInvalid] for the empty name when there are several.
+// [bundle.ErrInvalid] for the empty name when there are several, or if what the
+// entries are takes too much reading.
 func (r *Reader) Resolve(_ context.Context, name string) (bundle.Descriptor, error) {
 	if d := digest.Digest(name); strings.Contains(name, ":") {
 		return r.resolveDigest(d)
@@ -102,8 +104,12 @@ func (r *Reader) Resolve(_ context.Context, name string) (bundle.Descriptor, err
 	var found []bundle.Descriptor
 	var names []string
 	for _, d := range r.entries {
-		if refName(d) == "" && r.isReferrer(d) {
-			continue
+		if refName(d) == "" {
+			if h, err := r.head(d); err != nil {
+				return bundle.Descriptor{}, err
+			} else if h != nil && h.Subject != nil {
+				continue
+			}
 		}
 		if label := label(d); !slices.Contains(names, label) {
 			names = append(names, label)
@@ -218,30 +224,20 @@ func (r *Reader) Exists(ctx context.Context, desc bundle.Descriptor) (bool, erro
 
 // Referrers implements [bundle.Source]: the entries of index.json whose
 // manifest has desc as its subject. An entry that cannot be read refers to
-// nothing.
+// nothing. The error wraps [bundle.ErrInvalid] if that takes too much reading.
 func (r *Reader) Referrers(_ context.Context, desc bundle.Descriptor) ([]bundle.Descriptor, error) {
 	var out []bundle.Descriptor
 	for _, e := range r.entries {
 		h, err := r.head(e)
-		if err != nil || h.Subject == nil || h.Subject.Digest != desc.Digest {
-			continue // a damaged stranger must not hide the other referrers
+		if err != nil {
+			return nil, err
+		}
+		if h == nil || h.Subject == nil || h.Subject.Digest != desc.Digest {
+			continue
 		}
 		d := plain(e)
 		d.ArtifactType, d.Annotations = h.ArtifactType, h.Annotations
 		out = append(out, d)
 	}
 	return out, nil
-}
-
-func (r *Reader) isReferrer(d bundle.Descriptor) bool {
-	h, err := r.head(d)
-	return err == nil && h.Subject != nil
-}
-
-func (r *Reader) head(d bundle.Descriptor) (manifestHead, error) {
-	data, err := readSmall(r.files, blobName(d.Digest), bundle.MaxManifest)
-	if err != nil {
-		return manifestHead{}, err
-	}
-	return headOf(data)
 }

@@ -66,6 +66,9 @@ func belongs(line string) bool {
 // words reads a value: what stands behind the key, and the lines below it.
 func words(value string, below []string) []string {
 	if value != "" && (value[0] == '|' || value[0] == '>') {
+		if end := slices.IndexFunc(below, func(l string) bool { return l != "" && l[0] != ' ' }); end >= 0 {
+			below = below[:end] // a comment at the margin ends the text
+		}
 		return []string{joined(below)}
 	}
 	below = slices.DeleteFunc(slices.Clone(below), func(l string) bool {

@@ -81,7 +81,7 @@ func (c card) said() card {
 func FuzzCard(f *testing.F) {
 	for _, value := range []string{
 		" &a x", " *a", " !!str 7", " {a: b}", " a: b", " - a", "\n- - a", "\n- a: b", "\n- a\nb", " [a", " [a] b", " [[a]]", " [a: b]", " [\"a\"b]", " 'a' b", " \"\\q\"", " @a", " `a", " %a", " ]", " 'a",
-		"\n - a\n  - b", "\n  a\n b", "\n\ta", " a\n\n  b", " |\n", " ''", " \"\"", " a #b\n  c", " [a #b\n  ]", "\n- a\n # b\n- c", " ? a", " [?, -]", " [a,,b]", " \"a\\0b\"", " 'a\n  #b'", " \"a\n\n  b\"",
+		"\n - a\n  - b", "\n  a\n b", "\n\ta", " a\n\n  b", " |\n", " ''", " \"\"", " a #b\n  c", " [a #b\n  ]", "\n- a\n # b\n- c", " ? a", " [?, -]", " |\n  a\n#b", " [a,,b]", " \"a\\0b\"", " 'a\n  #b'", " \"a\n\n  b\"",
 	} {
 		f.Add("license:" + value)
 		f.Add("base_model:" + value + "\ndescription: x\nlicense: mit\nlicense: mit")

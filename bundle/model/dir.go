@@ -32,6 +32,9 @@ type Memo interface {
 	Remember(info fs.FileInfo, sha256 string)
 }
 
+// maxDirFiles caps the files of a directory, whatever is left out of them later.
+const maxDirFiles = 100_000
+
 // directory is a directory on disk.
 type directory struct {
 	dir  string
@@ -82,6 +85,8 @@ func (d *directory) List(ctx context.Context) (*Listing, error) {
 			return fs.SkipDir
 		case entry.IsDir():
 			return nil
+		case len(l.Files) == maxDirFiles:
+			return invalid("model %s: more than %d files", d.dir, maxDirFiles)
 		}
 		f, err := d.describe(root, disk)
 		l.Files = append(l.Files, f)

@@ -49,6 +49,36 @@ func TestHostileIndex(t *testing.T) {
 	}
 }
 
+// HOSTILE D6: a list that would take hours to go through is damaged too.
+func TestLongIndex(t *testing.T) {
+	t.Parallel()
+	list := func(n int, entry string) []byte {
+		return []byte(`{"models":[` + strings.TrimSuffix(strings.Repeat(entry+",", n), ",") + `]}`)
+	}
+	id := "sha256:" + strings.Repeat("0", 64)
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"models": {list(maxModels+1, `{"tags":["x"]}`), "models.json: 2049 models, more than 2048"},
+		"twins":  {list(maxTwins+1, `{"id":"`+id+`"}`), `models.json: more than 8 entries of "` + id},
+		"bytes":  {list(maxIndex/10+1, `{"id":""}`), "models.json: more than 16777216 bytes"},
+		"values": {list(maxIndex/8, `[[]]`), "more than 524288 values"},
+	} {
+		if _, err := parseIndex(c.data); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	x, err := parseIndex(list(maxModels, `{"tags":["x"],"more":"`+strings.Repeat("x", 5000)+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := x.untag("docker.io/ai/x:latest") // of 10 MB, in one go
+	if err != nil || strings.Contains(string(data), `["x"]`) {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+}
+
 // HOSTILE D7.
 func TestUntrustedStore(t *testing.T) {
 	t.Parallel()

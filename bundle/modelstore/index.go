@@ -17,8 +17,13 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 )
 
-// maxIndex is the cap on models.json, in bytes: some 20,000 models.
-const maxIndex = 16 << 20
+// Caps on models.json. A list of all models reads a manifest for each, a large
+// one again and again if many entries name it.
+const (
+	maxIndex  = 16 << 20 // bytes
+	maxModels = 2048
+	maxTwins  = 8 // entries of one model; two programs can make two
+)
 
 // entry is one model of models.json, as far as it is understood.
 type entry struct {
@@ -76,10 +81,17 @@ func parseIndex(data []byte) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("models.json: %w: %w", err, bundle.ErrInvalid)
 	}
+	if len(items) > maxModels {
+		return nil, fmt.Errorf("models.json: %d models, more than %d: %w", len(items), maxModels, bundle.ErrInvalid)
+	}
+	twins := map[digest.Digest]int{}
 	for _, item := range items {
 		var e entry
 		if json.Unmarshal(x.text(item.span), &e) != nil {
 			e = entry{}
+		}
+		if twins[e.ID]++; twins[e.ID] > maxTwins && e.ID != "" {
+			return nil, fmt.Errorf("models.json: more than %d entries of %.80q: %w", maxTwins, e.ID, bundle.ErrInvalid)
 		}
 		e.raw = item.span
 		x.entries = append(x.entries, e)
@@ -131,12 +143,15 @@ type edit struct {
 }
 
 func apply(data []byte, edits []edit) []byte {
-	sort.Slice(edits, func(i, j int) bool { return edits[i].at.start > edits[j].at.start }) // from the end, so that places stay
-	out := slices.Clone(data)
+	slices.Reverse(edits) // of two at one place the later comes first
+	sort.SliceStable(edits, func(i, j int) bool { return edits[i].at.start < edits[j].at.start })
+	var out []byte
+	at := 0
 	for _, e := range edits {
-		out = slices.Concat(out[:e.at.start], []byte(e.with), out[e.at.end:])
+		out = append(append(out, data[at:e.at.start]...), e.with...)
+		at = e.at.end
 	}
-	return out
+	return append(out, data[at:]...)
 }
 
 // put returns models.json with a model under a tag: its entry updated or

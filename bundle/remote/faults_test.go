@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	goruntime "runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -138,6 +139,36 @@ func TestTagsWithoutEnd(t *testing.T) {
 		if n := len(f.Requests("", "")); err == nil || n == 0 || n > most {
 			t.Errorf("%s: %d requests, %v", link, n, err)
 		}
+	}
+}
+
+// TestHugePages: M5, a page of a list that is larger than any.
+func TestHugePages(t *testing.T) { //nolint:paralleltest // it counts what the whole program allocates
+	page := map[string]string{"/tags/list": `{"tags":[""` + strings.Repeat(`,""`, 1<<20) + `]}`, "/referrers/": `{"manifests":[{}` + strings.Repeat(`,{}`, 1<<20) + `]}`}
+	host := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for part, body := range page {
+			if strings.Contains(r.URL.Path, part) {
+				w.Header().Set("Content-Type", bundle.MediaTypeIndex)
+				_, _ = io.WriteString(w, body)
+				return
+			}
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	r, _ := open(t, host, remote.Options{Retries: -1})
+	var before, after goruntime.MemStats
+	goruntime.ReadMemStats(&before)
+	if _, err := r.Tags(t.Context()); err == nil {
+		t.Error("tags: no error")
+	}
+	if _, err := r.Referrers(t.Context(), bundle.DescriptorOf(bundle.MediaTypeManifest, []byte("{}"))); err == nil {
+		t.Error("referrers: no error")
+	}
+	goruntime.ReadMemStats(&after)
+	if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 256 {
+		t.Errorf("%d MB of memory", used)
+	} else {
+		t.Logf("%d MB", used)
 	}
 }
 

@@ -64,6 +64,7 @@ const (
 	maxReferrers     = 4096
 	maxTagPages      = 64
 	maxTags          = 1000
+	maxList          = 1 << 20 // bytes of a page of either; one of {} costs its decoder a hundred times as much
 )
 
 // Options says how to reach a registry. The zero value is useful.
@@ -90,7 +91,8 @@ type Repository struct {
 	opts  Options
 	base  string                 // scheme://host/v2/repository
 	name  string                 // registry/repository, for messages
-	api   *orasremote.Repository // manifests, tags, referrers
+	api   *orasremote.Repository // manifests
+	lists *orasremote.Repository // tags, referrers
 	blobs *orasremote.Repository // blobs, over HTTP/1.1
 
 	digestFirst atomic.Bool // it refused an upload whose digest was not known at the start
@@ -138,7 +140,8 @@ func Open(ref bundle.Reference, o Options) (*Repository, error) {
 			ReferrerListMaxPages: maxReferrerPages, TagListMaxPages: maxTagPages, SkipReferrersGC: true,
 		}
 	}
-	r.api, r.blobs = open(apiTransport), open(blobTransport)
+	r.api, r.lists, r.blobs = open(apiTransport), open(apiTransport), open(blobTransport)
+	r.lists.MaxMetadataBytes = maxList
 	return r, nil
 }
 

@@ -72,7 +72,7 @@ func (r *Repository) Manifest(ctx context.Context, desc bundle.Descriptor) ([]by
 // [bundle.ErrUnreachable], [bundle.ErrInvalid] if there are too many.
 func (r *Repository) Referrers(ctx context.Context, desc bundle.Descriptor) ([]bundle.Descriptor, error) {
 	var all []bundle.Descriptor
-	err := r.api.Referrers(ctx, desc, "", func(page []ocispec.Descriptor) error {
+	err := r.lists.Referrers(ctx, desc, "", func(page []ocispec.Descriptor) error {
 		if len(all)+len(page) > maxReferrers {
 			return fmt.Errorf("more than %d: %w", maxReferrers, bundle.ErrInvalid)
 		}
@@ -87,7 +87,7 @@ func (r *Repository) Referrers(ctx context.Context, desc bundle.Descriptor) ([]b
 // repository, [bundle.ErrUnauthorized], [bundle.ErrUnreachable].
 func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 	var all []string
-	err := r.api.Tags(ctx, "", func(page []string) error {
+	err := r.lists.Tags(ctx, "", func(page []string) error {
 		if all = append(all, page...); len(all) >= maxTags {
 			return errEnough
 		}

@@ -15,8 +15,9 @@
 //
 // The API stands under /v1 and, for clients of Docker Model Runner, under
 // /engines/v1. GET …/models is answered here. A POST is read whole (up to a
-// cap), its model is looked up among the names and tags, and it is sent on
-// with the name that the engine understands; the answer, streamed or not,
+// cap) and looked through without being decoded, its model is looked up among
+// the names and tags, and its bytes are sent on with the name that the engine
+// understands; the answer, streamed or not,
 // carries the name that the client asked for. stream_options without
 // include_usage is taken out, because mlx_lm breaks the stream on it.
 //

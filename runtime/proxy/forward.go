@@ -73,7 +73,7 @@ func (h *handler) forward(w http.ResponseWriter, r *http.Request, path string) {
 func (h *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(h.opts.BodyTimeout)) // not with a writer that is no connection
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.opts.MaxBody))
+	body, err := readBody(http.MaxBytesReader(w, r.Body, h.opts.MaxBody), r.ContentLength, h.opts.MaxBody)
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case err == nil:
@@ -92,13 +92,19 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 
 // send makes the request to the engine.
 func (h *handler) send(ctx context.Context, lease *Lease, path string, req *request) (*http.Response, error) {
-	body, err := req.encode(lease.Model)
+	pieces, err := req.encode(lease.Model)
 	if err != nil {
 		return nil, err
 	}
-	out, err := http.NewRequestWithContext(ctx, http.MethodPost, lease.URL+path, bytes.NewReader(body))
+	body, size := joined(pieces)
+	out, err := http.NewRequestWithContext(ctx, http.MethodPost, lease.URL+path, body)
 	if err != nil {
 		return nil, err
+	}
+	out.ContentLength = size
+	out.GetBody = func() (io.ReadCloser, error) { // for a connection that was closed meanwhile
+		again, _ := joined(pieces)
+		return io.NopCloser(again), nil
 	}
 	out.Header.Set("Content-Type", "application/json")
 	if req.stream {

@@ -37,6 +37,9 @@ func TestRefused(t *testing.T) {
 		image(`{"type": "image_url", "image_url": "file:///etc/passwd"}`):                "media_url_not_allowed",
 		image(`{"type": "image", "\u0069mage": "https://example.com/x"}`):                "media_url_not_allowed",
 		`{"model": "tiny", "input": [{"type": "input_image", "image_url": "//h/x"}]}`:    "media_url_not_allowed",
+		image(`{"type": "image", "source": {"type": "url", "url": "http://h/x"}}`):       "media_url_not_allowed",
+		image(`{"type": "image_url", "image_url": ["data:,", "http://h/x"]}`):            "media_url_not_allowed",
+		`{"model": "tiny", "messages": [], "messages": []}`:                              "invalid_json",
 	} {
 		if status, answer := b.post(t, "/v1/chat/completions", body); status != http.StatusBadRequest || !strings.Contains(answer, `"code":"`+code+`"`) {
 			t.Errorf("%s: %d %s", body, status, answer)
@@ -46,6 +49,7 @@ func TestRefused(t *testing.T) {
 		image(`{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}`),
 		`{"model": "tiny", "messages": [{"role": "assistant", "annotations": [{"url_citation": {"url": "https://example.com/"}}]}]}`,
 		`{"model": "tiny", "adapters": null, "stream_options": null}`,
+		`{"model": "tiny", "messages": [{"role": "user", "content": [{"type": "search_result", "source": "https://example.com/"}]}]}`,
 	} {
 		if status, answer := b.post(t, "/v1/chat/completions", body); status != http.StatusOK {
 			t.Errorf("%s: %d %s", body, status, answer)

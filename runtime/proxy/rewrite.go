@@ -6,55 +6,8 @@ package proxy
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"net/http"
 )
-
-// request is what the proxy reads of a request's body.
-type request struct {
-	fields map[string]json.RawMessage
-	model  string // "" if there is none
-	stream bool
-}
-
-var errNotObject = errors.New("the body is not a JSON object")
-
-// parseRequest reads a body.
-func parseRequest(body []byte) (*request, error) {
-	r := &request{}
-	if err := json.Unmarshal(body, &r.fields); err != nil || r.fields == nil {
-		return nil, newError(http.StatusBadRequest, "", "invalid_json", errNotObject.Error())
-	}
-	if raw, ok := r.fields["model"]; ok {
-		if err := json.Unmarshal(raw, &r.model); err != nil {
-			return nil, newError(http.StatusBadRequest, "model", "invalid_type", "model must be a string")
-		}
-	}
-	if raw, ok := r.fields["stream"]; ok {
-		if err := json.Unmarshal(raw, &r.stream); err != nil {
-			return nil, newError(http.StatusBadRequest, "stream", "invalid_type", "stream must be true or false")
-		}
-	}
-	return r, r.refuse()
-}
-
-// encode returns the body for an engine that knows the model as name.
-// stream_options without include_usage are dropped: mlx_lm takes the key for
-// granted and ends the stream without [DONE].
-func (r *request) encode(name string) ([]byte, error) {
-	quoted, err := json.Marshal(name)
-	if err != nil {
-		return nil, err
-	}
-	r.fields["model"] = quoted
-	if raw, ok := r.fields["stream_options"]; ok {
-		var options map[string]json.RawMessage
-		if json.Unmarshal(raw, &options) == nil && options["include_usage"] == nil {
-			delete(r.fields, "stream_options")
-		}
-	}
-	return json.Marshal(r.fields)
-}
 
 // replaceModel puts name where a JSON object says "model": at the top, and in
 // "response" and "message", where streams of other APIs have it. Everything
