@@ -85,7 +85,7 @@ func split(t *testing.T, dir string) (first string) {
 	type tensor struct {
 		Dtype   string `json:"dtype"`
 		Shape   []int  `json:"shape"`
-		Offsets [2]int `json:"data_offsets"`
+		Offsets [2]int `json:"data_offsets"` //nolint:tagliatelle // safetensors spells it so
 	}
 	size := binary.LittleEndian.Uint64(data)
 	var tensors map[string]tensor

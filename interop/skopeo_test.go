@@ -51,7 +51,7 @@ func (s *stage) decompressed(t *testing.T, dir string) {
 	}
 	type config struct {
 		RootFS struct {
-			DiffIDs []string `json:"diff_ids"`
+			DiffIDs []string `json:"diff_ids"` //nolint:tagliatelle // OCI spells it so
 		} `json:"rootfs"`
 	}
 	m := readJSON[manifest](t, dir, "manifest.json")
