@@ -21,7 +21,8 @@
 //	modelspec  the CNCF schema of the models' config
 //	inputs     pip and uv on a wheelhouse and its lock, oras on an archive of inputs
 //	engine     safetensors and mlx_lm.load open what came back and count it; OpenAI's clients
-//	           chat with metalrun serve, the model pulled from a registry, layout, archive and hub
+//	           chat with metalrun serve, the model pulled from a registry, layout, archive and hub,
+//	           and by Docker Model Runner
 //	reproduce  two builds in unlike surroundings give one digest
 //
 // TestLocks needs no artifact: Python's packaging and pip choose the files that

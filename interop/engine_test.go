@@ -5,6 +5,7 @@ package interop
 
 import (
 	"encoding/json"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -36,10 +37,13 @@ type chatResult struct {
 // form is one way in which a model reaches the shared store.
 type form struct{ name, ref string }
 
-// forms makes the tiny model in every one that metalrun pulls.
+// byDMR is the form that Docker Model Runner pulls, and no program of ours.
+const byDMR = "pulled by DMR"
+
+// forms makes the tiny model in every one that metalrun pulls, or finds.
 func (s *stage) forms(t *testing.T) []form {
 	t.Helper()
-	out := []form{{"registry modelpack", s.models[0].ref}, {"registry docker", s.models[1].ref}}
+	out := []form{{"registry modelpack", s.models[0].ref}, {"registry docker", s.models[1].ref}, {byDMR, s.models[0].ref}}
 	for name, ref := range map[string]string{"layout": "oci:" + filepath.Join(s.dir, "laid") + ":1", "archive": "oci-archive:" + filepath.Join(s.dir, "tiny.tar") + ":1"} {
 		s.run(t, s.program("metalpack"), "model", "build", s.models[0].source, "-o", ref)
 		out = append(out, form{name, ref})
@@ -48,8 +52,8 @@ func (s *stage) forms(t *testing.T) []form {
 }
 
 // judgeEngine installs the environment once. In it Python opens what came back,
-// and the engine answers OpenAI's own clients for the model pulled from every
-// form, each into a store of its own.
+// and the engine answers OpenAI's own clients for the model in every form, each
+// in a store of its own.
 func (s *stage) judgeEngine(t *testing.T) {
 	t.Parallel()
 	s.run(t, s.program("metalrun"), "install", s.envRef)
@@ -58,8 +62,13 @@ func (s *stage) judgeEngine(t *testing.T) {
 	said := ""
 	for _, f := range s.forms(t) {
 		t.Run(f.name, func(t *testing.T) {
-			one := s.with("MODELS_PATH="+filepath.Join(t.TempDir(), "models"), "HF_ENDPOINT="+hub)
-			model, _, _ := strings.Cut(one.run(t, s.program("metalrun"), "pull", f.ref), " ")
+			store, model := filepath.Join(t.TempDir(), "models"), f.ref
+			one := s.with("MODELS_PATH="+store, "HF_ENDPOINT="+hub)
+			if f.name != byDMR {
+				model, _, _ = strings.Cut(one.run(t, s.program("metalrun"), "pull", f.ref), " ")
+			} else if err := openDMR(t, store).PullModel(t.Context(), f.ref, io.Discard); err != nil {
+				t.Fatal(err)
+			}
 			base := "http://" + one.serve(t, s.program("metalrun"), "serve", "--addr", "127.0.0.1:0") + "/v1"
 			r := chatGo(t, base, model)
 			check(t, model, r)
