@@ -8,7 +8,7 @@ export GOFLAGS =
 .PHONY: build demo interop oracle acceptance bench-build bench-model test lint fmt
 
 build: ## both programs, in ./bin
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/ ./cmd/...
 
 demo: build ## the main job on loopback, in ./demo; KEEP=1 leaves the server running
 	@internal/demo/demo.sh

@@ -183,19 +183,20 @@ func (want published) readByDMR(t *testing.T, c *distribution.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if config.GetFormat() != "safetensors" || config.GetArchitecture() != "llama" || config.GetParameters() == "" || config.GetQuantization() == "" {
-		t.Errorf("DMR reads format %q, architecture %q, parameters %q, quantization %q",
-			config.GetFormat(), config.GetArchitecture(), config.GetParameters(), config.GetQuantization())
+	parameters := map[string]string{"modelpack": "361.1K", "docker": "361.09K"}[want.format]
+	said := []string{string(config.GetFormat()), config.GetArchitecture(), config.GetParameters(), config.GetQuantization()}
+	if diff := cmp.Diff([]string{"safetensors", "llama", parameters, "4bit-g64"}, said); diff != "" {
+		t.Errorf("what DMR says of the model (-want +got):\n%s", diff)
 	}
 	b, err := c.GetBundle(want.ref)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if filepath.Base(b.SafetensorsPath()) != "model.safetensors" {
-		t.Errorf("DMR would serve %q", b.SafetensorsPath())
+	if filepath.Base(b.SafetensorsPath()) != want.weights {
+		t.Errorf("DMR would serve %q, the first file of weights is %s", b.SafetensorsPath(), want.weights)
 	}
 	want.same(t, "DMR's bundle", filepath.Dir(b.SafetensorsPath()))
-	t.Logf("DMR: %s %s, %s %s, %s", config.GetFormat(), config.GetArchitecture(), config.GetParameters(), config.GetQuantization(), m.Tags())
+	t.Logf("DMR: %s, %s", strings.Join(said, " "), m.Tags())
 }
 
 // listed wants the model in metalrun's list.
@@ -218,7 +219,7 @@ func (s *stage) repaired(t *testing.T, store string, c *distribution.Client, m p
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.WriteAt([]byte("damaged"), 100_000)
+	_, err = f.WriteAt([]byte("damaged"), 50_000)
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -5,11 +5,14 @@ package interop
 
 import (
 	"encoding/json"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const (
@@ -34,10 +37,13 @@ type chatResult struct {
 // form is one way in which a model reaches the shared store.
 type form struct{ name, ref string }
 
-// forms makes the tiny model in every one that metalrun pulls.
+// byDMR is the form that Docker Model Runner pulls, and no program of ours.
+const byDMR = "pulled by DMR"
+
+// forms makes the tiny model in every one that metalrun pulls, or finds.
 func (s *stage) forms(t *testing.T) []form {
 	t.Helper()
-	out := []form{{"registry modelpack", s.models[0].ref}, {"registry docker", s.models[1].ref}}
+	out := []form{{"registry modelpack", s.models[0].ref}, {"registry docker", s.models[1].ref}, {byDMR, s.models[0].ref}}
 	for name, ref := range map[string]string{"layout": "oci:" + filepath.Join(s.dir, "laid") + ":1", "archive": "oci-archive:" + filepath.Join(s.dir, "tiny.tar") + ":1"} {
 		s.run(t, s.program("metalpack"), "model", "build", s.models[0].source, "-o", ref)
 		out = append(out, form{name, ref})
@@ -46,34 +52,51 @@ func (s *stage) forms(t *testing.T) []form {
 }
 
 // judgeEngine installs the environment once. In it Python opens what came back,
-// and the engine answers OpenAI's own clients for the model pulled from every
-// form, each into a store of its own.
+// and the engine answers OpenAI's own clients for the model in every form, each
+// in a store of its own.
 func (s *stage) judgeEngine(t *testing.T) {
 	t.Parallel()
 	s.run(t, s.program("metalrun"), "install", s.envRef)
 	t.Run("load", s.judgeLoad)
-	hub := serveHub(t, "metalpack/tiny", s.models[0].source)
+	hub := "http://" + s.serve(t, s.devtool(), "hub", "-model", s.models[0].source, "-name", "metalpack/tiny")
 	said := ""
 	for _, f := range s.forms(t) {
 		t.Run(f.name, func(t *testing.T) {
-			one := s.with("MODELS_PATH="+filepath.Join(t.TempDir(), "models"), "HF_ENDPOINT="+hub)
-			model, _, _ := strings.Cut(one.run(t, s.program("metalrun"), "pull", f.ref), " ")
-			base := "http://" + one.serve(t, "metalrun", "serve", "--addr", "127.0.0.1:0") + "/v1"
+			store, model := filepath.Join(t.TempDir(), "models"), f.ref
+			one := s.with("MODELS_PATH="+store, "HF_ENDPOINT="+hub)
+			if f.name != byDMR {
+				model, _, _ = strings.Cut(one.run(t, s.program("metalrun"), "pull", f.ref), " ")
+			} else if err := openDMR(t, store).PullModel(t.Context(), f.ref, io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			base := "http://" + one.serve(t, s.program("metalrun"), "serve", "--addr", "127.0.0.1:0") + "/v1"
 			r := chatGo(t, base, model)
 			check(t, model, r)
 			if said == "" {
-				check(t, model, one.chatPython(t, base, model))
 				said = r.Text
+				t.Run("python", func(t *testing.T) {
+					p := one.chatPython(t, base, model)
+					check(t, model, p)
+					sameText(t, p.Text, said)
+				})
 			}
-			if r.Text != said { // one seed, one model, temperature 0
-				t.Errorf("the model says %q, from the first form it said %q", r.Text, said)
-			}
+			sameText(t, r.Text, said)
 		})
 	}
 }
 
+// sameText holds what the model says against what it said first: one seed, one
+// model, temperature 0.
+func sameText(t *testing.T, got, said string) {
+	t.Helper()
+	if got != said {
+		t.Errorf("the model says %q, at first it said %q", got, said)
+	}
+}
+
 // judgeLoad has the safetensors package open every weight, and mlx_lm load and
-// run every model, as metalpack pulls them.
+// run every model, as metalpack pulls them, and compares what mlx_lm finds in
+// them with what their manifests say.
 func (s *stage) judgeLoad(t *testing.T) {
 	script := []string{"-I", "-B", filepath.Join("testdata", "load.py")}
 	for _, m := range s.models {
@@ -84,8 +107,9 @@ func (s *stage) judgeLoad(t *testing.T) {
 	python := filepath.Join(s.dir, "home", s.name, "bin", "python3")
 	out := s.with("HF_HUB_OFFLINE=1", "MLX_DISABLE_COMPILE=1").run(t, python, script...)
 	var loaded []struct {
-		Tensors int    `json:"tensors"`
-		Text    string `json:"text"`
+		Tensors int               `json:"tensors"`
+		Text    string            `json:"text"`
+		Facts   map[string]string `json:"facts"`
 	}
 	if err := json.Unmarshal([]byte(out), &loaded); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -94,11 +118,17 @@ func (s *stage) judgeLoad(t *testing.T) {
 		t.Fatalf("%d models came back", len(loaded))
 	}
 	for i, l := range loaded {
-		if l.Tensors == 0 || l.Text == "" || l != loaded[0] {
-			t.Errorf("%s: %+v, the first is %+v", s.models[i].name(), l, loaded[0])
+		if diff := cmp.Diff(loaded[0], l); l.Tensors == 0 || l.Text == "" || diff != "" {
+			t.Errorf("%s: %+v (-first +this):\n%s", s.models[i].name(), l, diff)
+		}
+		said := s.annotations(t, s.models[i])
+		for fact, want := range l.Facts {
+			if got := said["io.metalpack.model."+fact]; got != want {
+				t.Errorf("%s: the manifest says %s %q, mlx_lm %q", s.models[i].name(), fact, got, want)
+			}
 		}
 	}
-	t.Logf("safetensors and mlx_lm.load: %d models of %d tensors, each says %q", len(loaded), loaded[0].Tensors, loaded[0].Text)
+	t.Logf("safetensors and mlx_lm.load: %d models of %d tensors, each says %q; facts %v", len(loaded), loaded[0].Tensors, loaded[0].Text, loaded[0].Facts)
 }
 
 func check(t *testing.T, model string, r chatResult) {

@@ -36,7 +36,7 @@ func TestAcceptance(t *testing.T) {
 		t.Skip("make acceptance starts this with INTEROP_ACCEPTANCE=1: it moves 10 GB")
 	}
 	s := newStage(t, "vllm-metal", "darwin/arm64", "recipes", "testdata", "vllm-metal-standin")
-	s.devtool(t, "standin", "-o", s.inputs)
+	s.run(t, s.devtool(), "standin", "-o", s.inputs)
 	s.publishEnvironment(t)
 	t.Run("crane", s.judgeCrane)
 	t.Run("skopeo", s.judgeSkopeo)

@@ -4,7 +4,6 @@
 package interop
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,11 +31,6 @@ type input struct {
 // program judges here: the digest does.
 func (s *stage) judgeReproduce(t *testing.T) {
 	t.Parallel()
-	var inputs []input
-	out := s.run(t, s.program("metalpack"), "--json", "fetch", s.recipe, "--platform", s.platform, "--find-links", s.inputs)
-	if err := json.Unmarshal([]byte(out), &inputs); err != nil {
-		t.Fatal(err)
-	}
 	const memory = "/dev/shm" // another file system, where there is one
 	for _, around := range []surroundings{
 		{"west", "0077", "", false, []string{"GOMAXPROCS=1", "TZ=America/Los_Angeles", "LANG=C", "LC_ALL=C", "SOURCE_DATE_EPOCH=1"}},
@@ -44,7 +38,7 @@ func (s *stage) judgeReproduce(t *testing.T) {
 	} {
 		t.Run(around.name, func(t *testing.T) {
 			t.Parallel()
-			if got := s.build(t, inputs, around); got != s.envIndex {
+			if _, got := s.build(t, around); got != s.envIndex {
 				t.Errorf("index %s, the first build had %s", got, s.envIndex)
 			}
 		})
@@ -52,15 +46,15 @@ func (s *stage) judgeReproduce(t *testing.T) {
 }
 
 // build copies the recipe, puts the inputs beside it, builds it there with an
-// empty cache and returns the digest.
-func (s *stage) build(t *testing.T, inputs []input, around surroundings) string {
+// empty cache into a layout, tag latest, and returns its place and the digest.
+func (s *stage) build(t *testing.T, around surroundings) (layout, digest string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), around.name)
 	recipe := filepath.Join(dir, "recipe")
 	if err := os.CopyFS(recipe, os.DirFS(s.recipe)); err != nil {
 		t.Fatal(err)
 	}
-	fill(t, filepath.Join(recipe, "wheels"), inputs, around.backward)
+	fill(t, filepath.Join(recipe, "wheels"), s.files, around.backward)
 	temp := t.TempDir()
 	if other, err := os.MkdirTemp(around.temp, "metalpack-interop-"); err == nil { //nolint:usetesting // on another file system
 		temp = other
@@ -70,12 +64,12 @@ func (s *stage) build(t *testing.T, inputs []input, around surroundings) string 
 		s.program("metalpack"), "build", "./recipe", "--platform", s.platform, "--offline", "--cache", "cache", "-o", "oci:out:latest")
 	cmd.Dir = dir
 	cmd.Env = append(slices.Clone(around.env), "HOME="+filepath.Join(dir, "home"), "TMPDIR="+temp)
-	digest := digestOf(t, s.output(t, cmd))
+	digest = digestOf(t, s.output(t, cmd))
 	if built, err := os.ReadDir(filepath.Join(dir, "cache", "build")); err != nil || len(built) == 0 {
 		t.Errorf("no layers in the build's own cache, so none were made: %v", err)
 	}
 	t.Logf("index %s", digest)
-	return digest
+	return filepath.Join(dir, "out"), digest
 }
 
 // fill makes a directory of inputs whose entries lie in one order or the

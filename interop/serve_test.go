@@ -21,7 +21,7 @@ const patience = 30 * time.Second
 // answer, and ends it with the test. It returns host:port.
 func (s *stage) serve(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(s.program(name), args...)
+	cmd := exec.Command(name, args...)
 	cmd.Env = s.environ
 	log := &tail{}
 	cmd.Stderr = log

@@ -6,15 +6,12 @@ package interop
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // digestOf cuts the digest off a reference that one of our programs printed.
@@ -32,6 +29,7 @@ type stage struct {
 	root     string // of the repository
 	dir      string // temporary
 	inputs   string // directory with the interpreter archive
+	files    []input
 	recipe   string // directory
 	name     string // of the environment, and its payload root
 	platform string // os/arch
@@ -39,20 +37,13 @@ type stage struct {
 
 	registry string // host:port
 	envRef   string // the environment in the registry, repository:tag
-	envDir   string // the same in an OCI layout, tag latest
+	envDir   string // the same in an OCI layout
 	envIndex string // its digest
 	gzip     string // digest of its gzip manifest
-	layers   int    // of that manifest
+	zstd     string // digest of its zstd manifest
+	layers   int    // of each of them
 
 	models []published // the first is what servers are asked for
-}
-
-// published is a model in the registry.
-type published struct {
-	format string // modelpack or docker
-	source string // directory
-	ref    string // repository:tag
-	digest string // of its manifest
 }
 
 // descriptor is what we need of an OCI descriptor.
@@ -75,85 +66,34 @@ func newStage(t *testing.T, name, platform string, recipe ...string) *stage {
 		recipe: filepath.Join(append([]string{root}, recipe...)...),
 		environ: append(os.Environ(), "PATH="+filepath.Join(root, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"),
 			"METALRUN_HOME="+filepath.Join(dir, "home"), "MODELS_PATH="+filepath.Join(dir, "models"), "DOCKER_CONFIG="+filepath.Join(dir, "docker")),
-		envDir: filepath.Join(dir, "environment"),
 	}
-	s.registry = s.serve(t, "metalpack", "registry", "serve", "--addr", "127.0.0.1:0", "--dir", filepath.Join(dir, "registry"))
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", s.devtool(), "./internal/devtool")
+	build.Dir = root
+	s.output(t, build)
+	s.registry = s.serve(t, s.program("metalpack"), "registry", "serve", "--addr", "127.0.0.1:0", "--dir", filepath.Join(dir, "registry"))
 	return s
 }
 
-// publishEnvironment builds the environment and pushes it.
+// publishEnvironment builds the environment and pushes it. Its layers are made
+// now: those of the user's cache may be the work of another metalpack.
 func (s *stage) publishEnvironment(t *testing.T) {
 	t.Helper()
 	s.interpreter(t, s.platform)
-	s.envIndex = digestOf(t, s.run(t, s.program("metalpack"), "build", s.recipe,
-		"--platform", s.platform, "--find-links", s.inputs, "-o", "oci:"+s.envDir+":latest"))
+	out := s.run(t, s.program("metalpack"), "--json", "fetch", s.recipe, "--platform", s.platform, "--find-links", s.inputs)
+	if err := json.Unmarshal([]byte(out), &s.files); err != nil {
+		t.Fatal(err)
+	}
+	s.envDir, s.envIndex = s.build(t, surroundings{name: "here", umask: "0022"})
 	s.envRef = s.registry + "/metalpack/" + s.name + ":latest"
 	if pushed := digestOf(t, s.run(t, s.program("metalpack"), "push", "oci:"+s.envDir+":latest", s.envRef)); pushed != s.envIndex {
 		t.Fatalf("push changed the digest from %s to %s", s.envIndex, pushed)
 	}
-	s.gzip, s.layers = s.gzipManifest(t)
+	s.readIndex(t)
 	t.Logf("%s: index %s, gzip manifest %s of %d layers", s.name, s.envIndex, s.gzip, s.layers)
 }
 
-// publishModels writes the tiny model, and one with directories in it, and
-// builds both into the registry, in both formats.
-func (s *stage) publishModels(t *testing.T) {
-	t.Helper()
-	for _, name := range []string{"tiny", "nested"} {
-		source := filepath.Join(s.dir, name)
-		s.devtool(t, "tinymodel", "-o", source)
-		if name == "nested" {
-			writeFile(t, filepath.Join(source, "extra", "deep", "notes.json"), `{"deep":true}`)
-			writeFile(t, filepath.Join(source, "chat_template.jinja"), "{% for tool in tools %}<tool_call>{{ tool }}</tool_call>{% endfor %}")
-		}
-		ref := s.registry + "/ai/" + name + ":latest"
-		out := s.run(t, s.program("metalpack"), "model", "build", source, "-o", "docker://"+ref, "--format", "both",
-			"--source", "https://huggingface.co/metalpack/"+name, "--license", "Apache-2.0")
-		modelpack, docker, _ := strings.Cut(out, "\n")
-		s.models = append(s.models, published{"modelpack", source, ref, digestOf(t, modelpack)}, published{"docker", source, ref + "-docker", digestOf(t, docker)})
-	}
-}
-
-func writeFile(t *testing.T, name, text string) {
-	t.Helper()
-	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// name tells a model from the others in the names of tests.
-func (m published) name() string { return filepath.Base(m.source) + " " + m.format }
-
-// eachModel lets a judge look at every model.
-func (s *stage) eachModel(t *testing.T, judge func(*testing.T, published)) {
-	t.Helper()
-	for _, m := range s.models {
-		t.Run(m.name(), func(t *testing.T) {
-			t.Parallel()
-			judge(t, m)
-		})
-	}
-}
-
-// same wants a directory to hold the model's files, with their bytes, and no
-// other.
-func (m published) same(t *testing.T, who, dir string) {
-	t.Helper()
-	want := readDir(t, m.source)
-	if diff := cmp.Diff(want, readDir(t, dir)); diff != "" {
-		t.Errorf("%s: %s differs from the source (-want +got):\n%s", m.name(), who, diff)
-		return
-	}
-	t.Logf("%s: %s: %d files have the source's bytes", m.name(), who, len(want))
-}
-
-// devtool runs the repository's maker of inputs.
-func (s *stage) devtool(t *testing.T, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "./internal/devtool"}, args...)...)
-	cmd.Dir = s.root
-	s.output(t, cmd)
-}
+// devtool is the repository's maker of inputs.
+func (s *stage) devtool() string { return filepath.Join(s.dir, "devtool") }
 
 // interpreter makes the interpreter archive of a platform, unless it is there.
 func (s *stage) interpreter(t *testing.T, platform string) {
@@ -165,39 +105,49 @@ func (s *stage) interpreter(t *testing.T, platform string) {
 	if err := os.MkdirAll(s.inputs, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s.devtool(t, "interpreter", "-platform", platform, "-o", archive)
+	s.run(t, s.devtool(), "interpreter", "-platform", platform, "-o", archive)
 }
 
-// gzipManifest returns the digest of the index's first manifest, which is
-// gzip, and the number of its layers.
-func (s *stage) gzipManifest(t *testing.T) (string, int) {
+// readIndex finds the manifests of the index: gzip, and zstd of as many layers.
+func (s *stage) readIndex(t *testing.T) {
 	t.Helper()
 	type manifest struct {
 		Manifests []descriptor `json:"manifests"`
 		Layers    []descriptor `json:"layers"`
 	}
-	blob := func(digest string) (m manifest) {
-		data, err := os.ReadFile(filepath.Join(s.envDir, "blobs", strings.ReplaceAll(digest, ":", string(filepath.Separator))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(data, &m); err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	index := blob(s.envIndex)
+	index := readJSON[manifest](t, filepath.Join(s.envDir, "blobs"), s.envIndex)
 	if len(index.Manifests) != 2 {
 		t.Fatalf("the index has %d manifests, want gzip and zstd", len(index.Manifests))
 	}
-	digest := index.Manifests[0].Digest
-	layers := blob(digest).Layers
-	for _, l := range layers {
-		if !strings.HasSuffix(l.MediaType, "+gzip") {
-			t.Fatalf("the first manifest has a layer of type %s", l.MediaType)
+	s.gzip, s.zstd = index.Manifests[0].Digest, index.Manifests[1].Digest
+	for codec, digest := range map[string]string{"gzip": s.gzip, "zstd": s.zstd} {
+		layers := readJSON[manifest](t, filepath.Join(s.envDir, "blobs"), digest).Layers
+		for _, l := range layers {
+			if l.MediaType != "application/vnd.oci.image.layer.v1.tar+"+codec {
+				t.Fatalf("the %s manifest has a layer of type %s", codec, l.MediaType)
+			}
+		}
+		if s.layers == 0 {
+			s.layers = len(layers)
+		}
+		if len(layers) == 0 || len(layers) != s.layers {
+			t.Fatalf("the %s manifest has %d layers, the other %d", codec, len(layers), s.layers)
 		}
 	}
-	return digest, len(layers)
+}
+
+// readJSON reads a file below a directory; a colon in its name, as in a
+// digest, divides directory and file.
+func readJSON[T any](t *testing.T, dir, name string) (v T) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(name, ":", string(filepath.Separator))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // repository cuts the tag off a reference.

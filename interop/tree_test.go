@@ -28,7 +28,7 @@ const treePath = "metalpack/tree"
 func describe(mode fs.FileMode, r io.Reader) (string, error) {
 	h := sha256.New()
 	n, err := io.Copy(h, r)
-	return fmt.Sprintf("%04o %d %s", mode.Perm(), n, hex.EncodeToString(h.Sum(nil))), err
+	return fmt.Sprintf("%04o %d %s", uint32(mode&^fs.ModeType), n, hex.EncodeToString(h.Sum(nil))), err
 }
 
 // parseTree reads metalpack/tree as docs/format.md 2.5 has it.

@@ -4,7 +4,8 @@
 #
 # The main job, for real, on loopback: build an environment and a model, push
 # them, install, serve, chat. Everything lies in ./demo; KEEP=1 leaves the
-# server running. Each step prints the command as a user would type it.
+# server running. Each step prints the command as a user would type it. A Mac's
+# own bash is version 3.2, so there is nothing newer in here.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,7 +14,6 @@ platform=$(go env GOOS)/$(go env GOARCH)
 python_tar=cpython-3.12.3-${platform/\//-}.tar
 export PATH=$PWD/bin:$PATH
 export METALRUN_HOME=$demo/home MODELS_PATH=$demo/models DOCKER_CONFIG=$demo/docker
-export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$HOME/.cache}
 mkdir -p "$demo/inputs" "$demo/docker" "$demo/log"
 
 registry_pid='' serve_pid=''
@@ -28,17 +28,15 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 step() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
+TIMEFORMAT='  [%1R s]'
 run() { # run COMMAND…: show it, run it, say how long it took
-  local start=$EPOCHREALTIME code=0
   printf '$ %s\n' "${*//$demo/./demo}"
-  "$@" || code=$?
-  awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "  [%.1f s]\n", b - a }'
-  return $code
+  time "$@"
 }
 wait_line() { # wait_line FILE PATTERN PID: until PATTERN is in FILE or PID ends
   until grep -q "$2" "$1"; do
     kill -0 "$3" 2>/dev/null || { cat "${1%.out}.log" >&2; exit 1; }
-    read -rt 0.1 <> <(:) || true
+    sleep 0.1
   done
 }
 

@@ -7,9 +7,10 @@
 //	uv pip install --target T … && tar -cf - T | gzip -6 > T.tar.gz
 //
 // Start it with make bench-build at the root of the repository. Both sides read
-// the same wheel files; uv starts with an empty cache of its own, we with an
-// empty layer cache, and every run writes to a new directory. The runs take
-// turns, so that a busy machine slows both, and the table has the medians of
+// the same wheel files, which are in the page cache by then; uv starts with an
+// empty cache of its own, we with an empty layer cache, and every run writes to
+// a new directory. The runs take turns, so that a busy machine slows both, and
+// change places each round. The table has the medians of
 // wall time, of user and system time, of their ratios to the peer's run of the
 // same round, and of the largest process. Two more cases begin where a build
 // has ended: nothing has changed, and one file of one small package has.
@@ -27,6 +28,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/metalpack/metalpack/interop/internal/timing"
@@ -65,14 +67,26 @@ func run(ctx context.Context) (err error) {
 	}()
 	for round := range *rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, *rounds)
-		for i, level := range levels {
-			if err := s.ours(ctx, level, i == 0, results); err != nil {
+		if err := s.round(ctx, round, levels, results); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// round measures every case once; every other round begins with the peer.
+func (s *stage) round(ctx context.Context, number int, levels []string, results timing.Results) error {
+	for i, level := range levels {
+		steps := []func() error{func() error { return s.ours(ctx, level, i == 0, results) }}
+		if i == 0 {
+			steps = append(steps, func() error { return s.peer(ctx, results) })
+		}
+		if number%2 == 1 {
+			slices.Reverse(steps)
+		}
+		for _, step := range steps {
+			if err := step(); err != nil {
 				return err
-			}
-			if i == 0 {
-				if err := s.peer(ctx, results); err != nil {
-					return err
-				}
 			}
 		}
 	}

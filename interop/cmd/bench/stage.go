@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -95,7 +96,8 @@ func (s *stage) makeStandins(ctx context.Context, root string) error {
 // lockedWheel finds the file name and sha256 of each wheel in our lock.
 var lockedWheel = regexp.MustCompile(`path = "wheels/([^"]+\.whl)".*sha256 = "([0-9a-f]{64})"`)
 
-// makeWheelhouse gives the wheels of the cache their names, for uv.
+// makeWheelhouse gives the wheels of the cache their names, for uv, and reads
+// each once, so that nobody waits for the disk.
 func (s *stage) makeWheelhouse(root string) error {
 	s.wheelhouse, s.requirements = filepath.Join(s.dir, "wheelhouse"), filepath.Join(s.dir, "requirements.txt")
 	if err := os.Mkdir(s.wheelhouse, 0o755); err != nil {
@@ -119,9 +121,11 @@ func (s *stage) makeWheelhouse(root string) error {
 	var pins strings.Builder
 	missing := 0
 	for name, p := range files {
-		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
+		if err := readWhole(p); errors.Is(err, fs.ErrNotExist) {
 			missing++
 			continue
+		} else if err != nil {
+			return err
 		}
 		if err := os.Symlink(p, filepath.Join(s.wheelhouse, name)); err != nil {
 			return err
@@ -134,6 +138,16 @@ func (s *stage) makeWheelhouse(root string) error {
 			missing, len(files), s.inputs, recipeDir)
 	}
 	return os.WriteFile(s.requirements, []byte(pins.String()), 0o600)
+}
+
+// readWhole brings a file into the page cache.
+func readWhole(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, f)
+	return errors.Join(err, f.Close())
 }
 
 // makeRecipes writes a recipe for each level, and one that leaves out a file.

@@ -6,7 +6,8 @@
 //
 // Start it with make bench-model at the root of the repository. It makes a model
 // of 2 GB, as four layers and as one, and lets both programs take turns, each
-// push into a registry that is empty. We push three times: with digests that
+// push into a registry that is empty, and each round in the other order: who
+// comes first pays for memory that nobody has touched yet. We push three times: with digests that
 // nobody knows, with digests that were remembered, and with nothing new to
 // send. Beside them stands what the registry takes at all: one PUT a file, sent
 // from the page cache and hashed by nobody but the registry. Then the model
@@ -78,7 +79,7 @@ func (s *stage) shape(ctx context.Context, shards, rounds int) (err error) {
 	results := timing.Results{}
 	for round := range rounds {
 		fmt.Fprintf(os.Stderr, "%d layers, round %d of %d\n", shards, round+1, rounds)
-		if err := s.round(ctx, results); err != nil {
+		if err := s.round(ctx, round, results); err != nil {
 			return err
 		}
 	}

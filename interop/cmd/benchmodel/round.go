@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -24,15 +25,19 @@ import (
 // slowLink is the slow link in bytes a second.
 const slowLink = 200_000_000
 
-// round measures every case once.
-func (s *stage) round(ctx context.Context, results timing.Results) (err error) {
+// round measures every case once, in every other round the other way round.
+func (s *stage) round(ctx context.Context, number int, results timing.Results) (err error) {
 	dir, err := os.MkdirTemp(s.dir, "round-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	r := &runs{stage: s, dir: dir, results: results}
-	for _, step := range []func(context.Context, *server) error{r.peer, r.puts, r.ours, r.remembered} {
+	r := &runs{stage: s, dir: dir, results: results, backward: number%2 == 1}
+	steps := []func(context.Context, *server) error{r.peer, r.puts, r.ours, r.remembered}
+	if r.backward {
+		steps = []func(context.Context, *server) error{r.ours, r.remembered, r.puts, r.peer}
+	}
+	for _, step := range steps {
 		if err := r.onRegistry(ctx, step); err != nil {
 			return err
 		}
@@ -51,8 +56,9 @@ func (s *stage) round(ctx context.Context, results timing.Results) (err error) {
 // runs is one round.
 type runs struct {
 	*stage
-	dir     string
-	results timing.Results
+	dir      string
+	results  timing.Results
+	backward bool
 }
 
 // onRegistry does a step with a registry that is empty; it gets that.
@@ -106,12 +112,23 @@ func (r *runs) ours(ctx context.Context, registry *server) error {
 		return err
 	}
 	ref, to := registry.host()+"/bench/model:1", filepath.Join(r.dir, "pulled")
-	err := r.measure(ctx, orasPull, servers{registry}, nil, r.oras, "pull", "--plain-http", "--no-tty", "-o", to, ref)
-	if err := errors.Join(err, os.RemoveAll(to)); err != nil {
-		return err
+	pulls := []struct {
+		name, program string
+		args          []string
+	}{
+		{orasPull, r.oras, []string{"pull", "--plain-http", "--no-tty", "-o", to, ref}},
+		{pull, r.program, []string{"pull", ref, "--progress", "quiet", "-o", to}},
 	}
-	err = r.measure(ctx, pull, servers{registry}, nil, r.program, "pull", ref, "--progress", "quiet", "-o", to)
-	return errors.Join(err, os.RemoveAll(to))
+	if r.backward {
+		slices.Reverse(pulls)
+	}
+	for _, p := range pulls {
+		err := r.measure(ctx, p.name, servers{registry}, nil, p.program, p.args...)
+		if err := errors.Join(err, os.RemoveAll(to)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *runs) remembered(ctx context.Context, registry *server) error {

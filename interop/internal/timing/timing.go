@@ -19,15 +19,16 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // Sample is what one run cost.
 type Sample struct {
 	Wall, CPU time.Duration // CPU: user and system time of all processes
 	Others    time.Duration // processor time of servers that were there before; 0 = not measured
-	RSS       int64         // kilobytes, of the largest process
+	RSS       int64         // kilobytes, of the largest process; 0 = not measured
 	Bytes     int64         // of what was written; 0 = not measured
 }
 
@@ -61,7 +62,9 @@ func (r Results) Note(log io.Writer, name string, s Sample) {
 	_, _ = fmt.Fprintf(log, "  %s: %.2f s, %.2f s of processor time, %.0f MB peak%s\n", name, Seconds(s), Processor(s), Megabytes(s), written)
 }
 
-// Measure runs commands as a pipe, whose end goes to the file output.
+// Measure runs commands as a pipe, whose end goes to the file output. Memory is
+// read from /proc, and not measured where there is none: what wait reports is
+// never less than this program had when it started the other.
 func Measure(ctx context.Context, output string, pipe ...*exec.Cmd) (took Sample, err error) {
 	out, err := os.Create(output)
 	if err != nil {
@@ -86,17 +89,49 @@ func Measure(ctx context.Context, output string, pipe ...*exec.Cmd) (took Sample
 			return took, err
 		}
 	}
+	peak := watchPeak(pipe)
+	defer func() { took.RSS = max(took.RSS, peak()) }()
 	for _, cmd := range slices.Backward(pipe) { // Wait closes the pipe that the next one reads
 		if err := cmd.Wait(); err != nil {
 			return took, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), errors.Join(err, context.Cause(ctx)), said.String())
 		}
 		took.CPU += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			took.RSS = max(took.RSS, usage.Maxrss)
-		}
 	}
 	took.Wall = time.Since(start)
 	return took, nil
+}
+
+// often is how often the memory of programs is read; what is allocated later
+// than that before their end is missed.
+const often = 10 * time.Millisecond
+
+// watchPeak reads the peak memory of running commands until it is asked for
+// the largest, in kilobytes.
+func watchPeak(commands []*exec.Cmd) (peak func() int64) {
+	most, stop, stopped := uint64(0), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for tick := time.NewTicker(often); ; {
+			for _, cmd := range commands {
+				if p, err := procfs.NewProc(cmd.Process.Pid); err == nil {
+					if status, err := p.NewStatus(); err == nil { // else it has ended
+						most = max(most, status.VmHWM)
+					}
+				}
+			}
+			select {
+			case <-tick.C:
+			case <-stop:
+				tick.Stop()
+				return
+			}
+		}
+	}()
+	return func() int64 {
+		close(stop)
+		<-stopped
+		return int64(most / 1000)
+	}
 }
 
 // Ratios is the median over the rounds of peer to ours.
