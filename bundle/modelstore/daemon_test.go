@@ -14,12 +14,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/dmrtest"
+	"github.com/metalpack/metalpack/internal/regtest"
 )
 
 // running is a daemon that answers, and what it was asked.
@@ -73,6 +75,10 @@ func pullNoted(t *testing.T, s *Store, a bundle.Source, ref string) (Model, []st
 // the blobs and would.
 func TestDaemonElsewhere(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, daemonElsewhere) // the time that a daemon has stands still while it works
+}
+
+func daemonElsewhere(t *testing.T) {
 	a := newModel(t, "{}")
 	theirs := newStore(t)
 	pull(t, theirs, a, "ai/x:theirs")
@@ -113,42 +119,41 @@ func TestPullThroughDaemon(t *testing.T) {
 		{name: "lies", fault: dmrtest.Lies, asked: []string{"GET /models 200", loads + "200", tags + "404"}, note: "404 Not Found"},
 		{name: "does not tag", fault: dmrtest.NoTag, asked: []string{"GET /models 200", loads + "200", tags + "500"}, note: "cannot tag"},
 		{name: "garbage", fault: dmrtest.Garbage, asked: []string{"GET /models 200"}, note: "does not list models"},
-		{name: "silent", fault: dmrtest.Silent, note: "no answer within 100ms"},
-		{name: "silent later", fault: dmrtest.SilentTag, asked: []string{"GET /models 200", loads + "200"}, note: "no answer within 2s"},
+		{name: "silent", fault: dmrtest.Silent, note: "no answer within 3s"},
+		{name: "silent later", fault: dmrtest.SilentTag, asked: []string{"GET /models 200", loads + "200"}, note: "no answer within 30s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStore(t)
-			dir := s.dir
-			if tt.other {
-				dir = t.TempDir()
-			}
-			dmr := startDMR(t, dir, tt.fault)
-			hello := time.Duration(0)
-			if tt.fault == dmrtest.Silent {
-				hello = 100 * time.Millisecond
-			}
-			s.Daemons = []Daemon{{base: dmr.url, named: true, hello: hello, register: 2 * time.Second}}
-			m, notes, err := pullNoted(t, s, newModel(t, "{}"), "ai/x:1")
-			if err != nil || !cmp.Equal(m.Tags, []string{"docker.io/ai/x:1"}) {
-				t.Fatalf("%v, %v", m.Tags, err)
-			}
-			var asked []string
-			for _, line := range dmr.asked() {
-				asked = append(asked, strings.ReplaceAll(line, m.ID.String(), "ID"))
-			}
-			if diff := cmp.Diff(tt.asked, asked); diff != "" {
-				t.Error(diff)
-			}
-			if said := strings.Join(notes, "\n"); (said == "") != (tt.note == "") || !strings.Contains(said, tt.note) || strings.Count(said, "\n") > 0 {
-				t.Errorf("notes: %q, want one with %q", said, tt.note)
-			}
-			if x, err := s.readIndex(); err != nil || len(x.entries) != 1 {
-				t.Errorf("models.json: %v, %v", x, err)
-			}
-			if _, err := s.Materialize(t.Context(), m); err != nil {
-				t.Error(err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore(t)
+				dir := s.dir
+				if tt.other {
+					dir = t.TempDir()
+				}
+				dmr := &running{}
+				client := regtest.Pipes(t, &dmrtest.Daemon{Dir: dir, Fault: tt.fault, Log: dmr.log})
+				s.Daemons = []Daemon{{base: "http://localhost", named: true, http: client}}
+				m, notes, err := pullNoted(t, s, newModel(t, "{}"), "ai/x:1")
+				if err != nil || !cmp.Equal(m.Tags, []string{"docker.io/ai/x:1"}) {
+					t.Fatalf("%v, %v", m.Tags, err)
+				}
+				var asked []string
+				for _, line := range dmr.asked() {
+					asked = append(asked, strings.ReplaceAll(line, m.ID.String(), "ID"))
+				}
+				if diff := cmp.Diff(tt.asked, asked); diff != "" {
+					t.Error(diff)
+				}
+				if said := strings.Join(notes, "\n"); (said == "") != (tt.note == "") || !strings.Contains(said, tt.note) || strings.Count(said, "\n") > 0 {
+					t.Errorf("notes: %q, want one with %q", said, tt.note)
+				}
+				if x, err := s.readIndex(); err != nil || len(x.entries) != 1 {
+					t.Errorf("models.json: %v, %v", x, err)
+				}
+				if _, err := s.Materialize(t.Context(), m); err != nil {
+					t.Error(err)
+				}
+			})
 		})
 	}
 }
@@ -156,6 +161,10 @@ func TestPullThroughDaemon(t *testing.T) {
 // A tag moves to the new model, and what is registered already is not again.
 func TestPullThroughDaemonAgain(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, pullThroughDaemonAgain) // the time that a daemon has stands still while it works
+}
+
+func pullThroughDaemonAgain(t *testing.T) {
 	s := newStore(t)
 	dmr := startDMR(t, s.dir, "")
 	s.Daemons = []Daemon{{base: dmr.url}}
@@ -179,6 +188,10 @@ func TestPullThroughDaemonAgain(t *testing.T) {
 // nobody listens, or another program, nothing is said.
 func TestPullFindsDaemon(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, pullFindsDaemon) // the time that a daemon has stands still while it works
+}
+
+func pullFindsDaemon(t *testing.T) {
 	s := newStore(t)
 	home, err := os.MkdirTemp("", "dmr") //nolint:usetesting // short: a socket's path has 104 bytes at most
 	if err != nil {
@@ -245,6 +258,10 @@ func TestDaemons(t *testing.T) {
 // Ctrl-C while a daemon thinks ends the pull; the next one goes on from there.
 func TestPullInterruptedAtDaemon(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, pullInterruptedAtDaemon) // the time that a daemon has stands still while it works
+}
+
+func pullInterruptedAtDaemon(t *testing.T) {
 	s := newStore(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

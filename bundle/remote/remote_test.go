@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -192,20 +193,26 @@ func TestBusyForEver(t *testing.T) {
 // TestStall gives up a silent connection, and tries again.
 func TestStall(t *testing.T) {
 	t.Parallel()
-	f, host := regtest.NewFaulty(t)
-	r, rec := open(t, host, remote.Options{StallTimeout: time.Second})
-	layer := regtest.Noise(5000)
-	blob := push(t, r, bundle.MediaTypeLayerGzip, layer)
-	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", CutAfter: 1000, Times: 1})
-	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", Hang: true, Times: 1})
-	got, err := read(t.Context(), r, blob)
-	if err != nil || !bytes.Equal(got, layer) {
-		t.Fatalf("%d bytes, %v", len(got), err)
-	}
-	// A slow machine may stall once more.
-	if n := rec.Retries(); n < 2 || !strings.Contains(rec.Events[1].Reason, "stalled") {
-		t.Errorf("events %+v", rec.Events)
-	}
+	f := &regtest.Faulty{Next: regtest.Handler(t)}
+	synctest.Test(t, func(t *testing.T) {
+		r, rec := open(t, "localhost", remote.Options{Client: regtest.Pipes(t, f)})
+		layer := regtest.Noise(5000)
+		blob := push(t, r, bundle.MediaTypeLayerGzip, layer)
+		f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", CutAfter: 1000, Times: 1})
+		f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", Hang: true, Times: 1})
+		begin := time.Now()
+		got, err := read(t.Context(), r, blob)
+		if err != nil || !bytes.Equal(got, layer) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		// Two watch for the answer, and bark at the same moment.
+		if n := rec.Retries(); n < 2 || n > 3 || !strings.Contains(rec.Events[1].Reason, "stalled") {
+			t.Errorf("events %+v", rec.Events)
+		}
+		if d := time.Since(begin); d != remote.DefaultStallTimeout {
+			t.Errorf("given up after %s", d)
+		}
+	})
 }
 
 func TestCancel(t *testing.T) {
