@@ -19,6 +19,7 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/hub"
 	"github.com/metalpack/metalpack/internal/hubtest"
+	"github.com/metalpack/metalpack/internal/pipetest"
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
@@ -105,7 +106,7 @@ func TestStall(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		c, rec := client(h, "")
-		c.HTTP = regtest.Pipes(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.HTTP = pipetest.Client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Host == h.StorageHost() {
 				h.Storage.ServeHTTP(w, r)
 			} else {

@@ -21,7 +21,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/dmrtest"
-	"github.com/metalpack/metalpack/internal/regtest"
+	"github.com/metalpack/metalpack/internal/pipetest"
 )
 
 // running is a daemon that answers, and what it was asked.
@@ -131,7 +131,7 @@ func TestPullThroughDaemon(t *testing.T) {
 					dir = t.TempDir()
 				}
 				dmr := &running{}
-				client := regtest.Pipes(t, &dmrtest.Daemon{Dir: dir, Fault: tt.fault, Log: dmr.log})
+				client := pipetest.Client(t, &dmrtest.Daemon{Dir: dir, Fault: tt.fault, Log: dmr.log})
 				s.Daemons = []Daemon{{base: "http://localhost", named: true, http: client}}
 				m, notes, err := pullNoted(t, s, newModel(t, "{}"), "ai/x:1")
 				if err != nil || !cmp.Equal(m.Tags, []string{"docker.io/ai/x:1"}) {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/pipetest"
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
@@ -123,7 +124,7 @@ func TestSilence(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r, _ := open(t, "localhost", remote.Options{Client: regtest.Pipes(t, server), Retries: -1})
+				r, _ := open(t, "localhost", remote.Options{Client: pipetest.Client(t, server), Retries: -1})
 				begin := time.Now()
 				if err := call(t.Context(), r); !errors.Is(err, bundle.ErrUnreachable) || !strings.Contains(err.Error(), "stalled") {
 					t.Errorf("got %v", err)

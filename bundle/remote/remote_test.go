@@ -22,6 +22,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/pipetest"
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
@@ -195,7 +196,7 @@ func TestStall(t *testing.T) {
 	t.Parallel()
 	f := &regtest.Faulty{Next: regtest.Handler(t)}
 	synctest.Test(t, func(t *testing.T) {
-		r, rec := open(t, "localhost", remote.Options{Client: regtest.Pipes(t, f)})
+		r, rec := open(t, "localhost", remote.Options{Client: pipetest.Client(t, f)})
 		layer := regtest.Noise(5000)
 		blob := push(t, r, bundle.MediaTypeLayerGzip, layer)
 		f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", CutAfter: 1000, Times: 1})

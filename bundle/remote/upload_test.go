@@ -21,6 +21,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/pipetest"
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
@@ -205,7 +206,7 @@ func TestUploadStalls(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				over := make(chan struct{})
 				var silent, slow atomic.Bool
-				client := regtest.Pipes(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				client := pipetest.Client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					switch {
 					case r.ContentLength > 0 && !silent.Swap(true):
 						_, _ = io.CopyN(io.Discard, r.Body, 1<<20)

@@ -97,12 +97,12 @@ func (b *bench) post(t *testing.T, path, body string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return do(t, req)
+	return do(t, http.DefaultClient, req)
 }
 
-func do(t *testing.T, req *http.Request) (int, string) {
+func do(t *testing.T, client *http.Client, req *http.Request) (int, string) {
 	t.Helper()
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestModelsAndHealth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, answer := do(t, req); !strings.Contains(answer, want) {
+		if _, answer := do(t, http.DefaultClient, req); !strings.Contains(answer, want) {
 			t.Errorf("%s: %s", path, answer)
 		}
 	}
@@ -277,7 +277,7 @@ func TestGuard(t *testing.T) {
 		if req.Host = tt.host; tt.origin != "" {
 			req.Header.Set("Origin", tt.origin)
 		}
-		status, answer := do(t, req)
+		status, answer := do(t, http.DefaultClient, req)
 		if status != tt.status || status == http.StatusForbidden && !strings.Contains(answer, "--allow-host") {
 			t.Errorf("%+v: %d %s", tt, status, answer)
 		}

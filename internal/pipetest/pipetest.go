@@ -1,7 +1,11 @@
 // Copyright The metalpack Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package regtest
+// Package pipetest owns HTTP without a network, for tests of what time does to
+// it: in a bubble of package testing/synctest time passes only when both sides
+// wait for it, so that no machine is too slow for a time limit. What runs
+// goroutines of its own, as a registry does, is made outside of the bubble.
+package pipetest
 
 import (
 	"context"
@@ -11,11 +15,9 @@ import (
 	"testing"
 )
 
-// Pipes serves h on connections in memory until the test ends, and returns the
-// client's side: whatever host it asks, h answers. In a bubble of package
-// testing/synctest time passes only when both sides wait for it, so that no
-// machine is too slow for a time limit. A registry is made outside of the bubble.
-func Pipes(tb testing.TB, h http.Handler) *http.Client {
+// Client serves h on connections in memory until the test ends, and returns the
+// client's side: whatever host it asks, h answers.
+func Client(tb testing.TB, h http.Handler) *http.Client {
 	tb.Helper()
 	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	var open sync.WaitGroup
