@@ -85,7 +85,7 @@ func Profile(mode string) bundle.Profile {
 		Endpoints: []string{"/v1/chat/completions", "/v1/completions"},
 		Scratch:   []string{"HF_HUB_CACHE"},
 		Failures:  []bundle.KnownFailure{{Line: "No safetensors found", Hint: "the model has no weights: pull it again"}},
-		Ready:     bundle.Duration(20 * time.Second),
+		Ready:     bundle.Duration(5 * time.Minute),
 	}
 }
 
