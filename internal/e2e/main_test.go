@@ -174,6 +174,8 @@ func cmdFault(ts *testscript.TestScript, _ bool, args []string) {
 			f.CorruptAt = n
 		case "hang":
 			f.Hang = true
+		case "hold":
+			f.Hold = true
 		default:
 			ts.Fatalf("fault: unknown key %q", k)
 		}
