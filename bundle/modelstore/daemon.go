@@ -35,7 +35,7 @@ const (
 // to register a model, for which it reads and writes a few kilobytes.
 const (
 	dialTime     = time.Second
-	helloTime    = 3 * time.Second
+	helloTime    = 10 * time.Second
 	registerTime = 30 * time.Second
 )
 

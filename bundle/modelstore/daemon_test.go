@@ -119,7 +119,7 @@ func TestPullThroughDaemon(t *testing.T) {
 		{name: "lies", fault: dmrtest.Lies, asked: []string{"GET /models 200", loads + "200", tags + "404"}, note: "404 Not Found"},
 		{name: "does not tag", fault: dmrtest.NoTag, asked: []string{"GET /models 200", loads + "200", tags + "500"}, note: "cannot tag"},
 		{name: "garbage", fault: dmrtest.Garbage, asked: []string{"GET /models 200"}, note: "does not list models"},
-		{name: "silent", fault: dmrtest.Silent, note: "no answer within 3s"},
+		{name: "silent", fault: dmrtest.Silent, note: "no answer within 10s"},
 		{name: "silent later", fault: dmrtest.SilentTag, asked: []string{"GET /models 200", loads + "200"}, note: "no answer within 30s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

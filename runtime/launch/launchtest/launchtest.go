@@ -79,7 +79,7 @@ func Profile(mode string) bundle.Profile {
 	return bundle.Profile{
 		Module:    "fake_engine",
 		Args:      []string{"--model", "{model.dir}", "--host", "{host}", "--port", "{port}"},
-		Env:       map[string]string{modeVariable: mode},
+		Env:       map[string]string{modeVariable: mode, "GORACE": "atexit_sleep_ms=0"}, // an engine that dies is gone at once
 		Health:    "/health",
 		Names:     bundle.NamesRewrite,
 		Endpoints: []string{"/v1/chat/completions", "/v1/completions"},
