@@ -214,15 +214,8 @@ func pullFindsDaemon(t *testing.T) {
 	t.Cleanup(srv.Close)
 	garbage, closed := startDMR(t, s.dir, dmrtest.Garbage), startDMR(t, s.dir, "")
 	_, port, _ := strings.Cut(strings.TrimPrefix(closed.url, "http://"), ":")
-	gone, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := gone.Close(); err != nil {
-		t.Fatal(err)
-	}
 	desktop := Daemons(func(name string) string { return map[string]string{"HOME": home}[name] })
-	s.Daemons = append([]Daemon{{base: "http://" + gone.Addr().String(), named: true}, {base: garbage.url}}, desktop[:2]...)
+	s.Daemons = append([]Daemon{{base: "http://127.0.0.1:1", named: true}, {base: garbage.url}}, desktop[:2]...)
 	s.Daemons = append(s.Daemons, Daemon{base: "http://127.0.0.1:" + port})
 	if _, notes, err := pullNoted(t, s, newModel(t, "{}"), "x"); err != nil || len(notes) > 0 {
 		t.Fatalf("%q, %v", notes, err)

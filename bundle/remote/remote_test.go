@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -261,16 +260,9 @@ func TestRefusals(t *testing.T) {
 
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	const host = "127.0.0.1:1"
 	r, rec := open(t, host, remote.Options{})
-	_, err = r.Resolve(t.Context(), "v1")
+	_, err := r.Resolve(t.Context(), "v1")
 	if !errors.Is(err, bundle.ErrUnreachable) || !strings.Contains(err.Error(), host) || rec.Retries() != 0 {
 		t.Errorf("%d retries, %v", rec.Retries(), err)
 	}
