@@ -75,27 +75,25 @@ func pullNoted(t *testing.T, s *Store, a bundle.Source, ref string) (Model, []st
 // the blobs and would.
 func TestDaemonElsewhere(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, daemonElsewhere) // the time that a daemon has stands still while it works
-}
-
-func daemonElsewhere(t *testing.T) {
-	a := newModel(t, "{}")
-	theirs := newStore(t)
-	pull(t, theirs, a, "ai/x:theirs")
-	pull(t, theirs, newModel(t, `{"model_type":"b"}`), "ai/y")
-	dmr := startDMR(t, theirs.dir, "")
-	s := newStore(t)
-	s.Daemons = []Daemon{{base: dmr.url}}
-	m, notes, err := pullNoted(t, s, a, "ai/x:ours")
-	if err != nil || !cmp.Equal(m.Tags, []string{"docker.io/ai/x:ours"}) {
-		t.Fatalf("%v, %v", m.Tags, err)
-	}
-	if diff := cmp.Diff([]string{"GET /models 200"}, dmr.asked()); diff != "" {
-		t.Error(diff)
-	}
-	if len(notes) != 1 || !strings.Contains(notes[0], "did not register the model (it keeps its models elsewhere); writing it into "+s.dir) {
-		t.Errorf("%q", notes)
-	}
+	synctest.Test(t, func(t *testing.T) { // the daemon's time stands still while it works
+		a := newModel(t, "{}")
+		theirs := newStore(t)
+		pull(t, theirs, a, "ai/x:theirs")
+		pull(t, theirs, newModel(t, `{"model_type":"b"}`), "ai/y")
+		dmr := startDMR(t, theirs.dir, "")
+		s := newStore(t)
+		s.Daemons = []Daemon{{base: dmr.url}}
+		m, notes, err := pullNoted(t, s, a, "ai/x:ours")
+		if err != nil || !cmp.Equal(m.Tags, []string{"docker.io/ai/x:ours"}) {
+			t.Fatalf("%v, %v", m.Tags, err)
+		}
+		if diff := cmp.Diff([]string{"GET /models 200"}, dmr.asked()); diff != "" {
+			t.Error(diff)
+		}
+		if len(notes) != 1 || !strings.Contains(notes[0], "did not register the model (it keeps its models elsewhere); writing it into "+s.dir) {
+			t.Errorf("%q", notes)
+		}
+	})
 }
 
 // Whatever a daemon does, the model is in the store under its name afterwards;
@@ -161,68 +159,64 @@ func TestPullThroughDaemon(t *testing.T) {
 // A tag moves to the new model, and what is registered already is not again.
 func TestPullThroughDaemonAgain(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, pullThroughDaemonAgain) // the time that a daemon has stands still while it works
-}
-
-func pullThroughDaemonAgain(t *testing.T) {
-	s := newStore(t)
-	dmr := startDMR(t, s.dir, "")
-	s.Daemons = []Daemon{{base: dmr.url}}
-	one, two := newModel(t, "{}"), newModel(t, `{"model_type": "llama"}`)
-	for i, a := range []bundle.Source{one, one, two, two} {
-		_, notes, err := pullNoted(t, s, a, "hf.co/Org/M:Q8")
-		if moved := i == 2; err != nil || moved != (len(notes) == 1 && strings.Contains(notes[0], "has no name now")) || !moved && len(notes) > 0 {
-			t.Fatalf("%d: %v, %v", i, notes, err)
+	synctest.Test(t, func(t *testing.T) { // the daemon's time stands still while it works
+		s := newStore(t)
+		dmr := startDMR(t, s.dir, "")
+		s.Daemons = []Daemon{{base: dmr.url}}
+		one, two := newModel(t, "{}"), newModel(t, `{"model_type": "llama"}`)
+		for i, a := range []bundle.Source{one, one, two, two} {
+			_, notes, err := pullNoted(t, s, a, "hf.co/Org/M:Q8")
+			if moved := i == 2; err != nil || moved != (len(notes) == 1 && strings.Contains(notes[0], "has no name now")) || !moved && len(notes) > 0 {
+				t.Fatalf("%d: %v, %v", i, notes, err)
+			}
 		}
-	}
-	models, err := s.List()
-	if err != nil || len(models) != 2 || len(models[0].Tags) != 0 || !cmp.Equal(models[1].Tags, []string{"huggingface.co/org/m:Q8"}) {
-		t.Errorf("%+v, %v", models, err)
-	}
-	if n := len(dmr.asked()); n != 6 {
-		t.Errorf("%d requests, want 3 for each model: %q", n, dmr.asked())
-	}
+		models, err := s.List()
+		if err != nil || len(models) != 2 || len(models[0].Tags) != 0 || !cmp.Equal(models[1].Tags, []string{"huggingface.co/org/m:Q8"}) {
+			t.Errorf("%+v, %v", models, err)
+		}
+		if n := len(dmr.asked()); n != 6 {
+			t.Errorf("%d requests, want 3 for each model: %q", n, dmr.asked())
+		}
+	})
 }
 
 // The first that answers is asked, at a socket and behind a prefix too; where
 // nobody listens, or another program, nothing is said.
 func TestPullFindsDaemon(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, pullFindsDaemon) // the time that a daemon has stands still while it works
-}
-
-func pullFindsDaemon(t *testing.T) {
-	s := newStore(t)
-	home, err := os.MkdirTemp("", "dmr") //nolint:usetesting // short: a socket's path has 104 bytes at most
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(home) })
-	socket := filepath.Join(home, ".docker", "desktop", "docker.sock")
-	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &running{}
-	srv := &httptest.Server{Listener: listener, Config: &http.Server{
-		Handler: &dmrtest.Daemon{Dir: s.dir, Prefix: desktopPrefix, Log: r.log}, ReadHeaderTimeout: time.Minute,
-	}}
-	srv.Start()
-	t.Cleanup(srv.Close)
-	garbage, closed := startDMR(t, s.dir, dmrtest.Garbage), startDMR(t, s.dir, "")
-	_, port, _ := strings.Cut(strings.TrimPrefix(closed.url, "http://"), ":")
-	desktop := Daemons(func(name string) string { return map[string]string{"HOME": home}[name] })
-	s.Daemons = append([]Daemon{{base: "http://127.0.0.1:1", named: true}, {base: garbage.url}}, desktop[:2]...)
-	s.Daemons = append(s.Daemons, Daemon{base: "http://127.0.0.1:" + port})
-	if _, notes, err := pullNoted(t, s, newModel(t, "{}"), "x"); err != nil || len(notes) > 0 {
-		t.Fatalf("%q, %v", notes, err)
-	}
-	if len(r.asked()) != 3 || len(closed.asked()) != 0 || len(garbage.asked()) != 1 {
-		t.Errorf("socket: %q; behind it: %q; before it: %q", r.asked(), closed.asked(), garbage.asked())
-	}
+	synctest.Test(t, func(t *testing.T) { // the daemon's time stands still while it works
+		s := newStore(t)
+		home, err := os.MkdirTemp("", "dmr") //nolint:usetesting // short: a socket's path has 104 bytes at most
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(home) })
+		socket := filepath.Join(home, ".docker", "desktop", "docker.sock")
+		if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &running{}
+		srv := &httptest.Server{Listener: listener, Config: &http.Server{
+			Handler: &dmrtest.Daemon{Dir: s.dir, Prefix: desktopPrefix, Log: r.log}, ReadHeaderTimeout: time.Minute,
+		}}
+		srv.Start()
+		t.Cleanup(srv.Close)
+		garbage, closed := startDMR(t, s.dir, dmrtest.Garbage), startDMR(t, s.dir, "")
+		_, port, _ := strings.Cut(strings.TrimPrefix(closed.url, "http://"), ":")
+		desktop := Daemons(func(name string) string { return map[string]string{"HOME": home}[name] })
+		s.Daemons = append([]Daemon{{base: "http://127.0.0.1:1", named: true}, {base: garbage.url}}, desktop[:2]...)
+		s.Daemons = append(s.Daemons, Daemon{base: "http://127.0.0.1:" + port})
+		if _, notes, err := pullNoted(t, s, newModel(t, "{}"), "x"); err != nil || len(notes) > 0 {
+			t.Fatalf("%q, %v", notes, err)
+		}
+		if len(r.asked()) != 3 || len(closed.asked()) != 0 || len(garbage.asked()) != 1 {
+			t.Errorf("socket: %q; behind it: %q; before it: %q", r.asked(), closed.asked(), garbage.asked())
+		}
+	})
 }
 
 func TestDaemons(t *testing.T) {
@@ -251,31 +245,29 @@ func TestDaemons(t *testing.T) {
 // Ctrl-C while a daemon thinks ends the pull; the next one goes on from there.
 func TestPullInterruptedAtDaemon(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, pullInterruptedAtDaemon) // the time that a daemon has stands still while it works
-}
-
-func pullInterruptedAtDaemon(t *testing.T) {
-	s := newStore(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		cancel()
-		<-r.Context().Done()
-	}))
-	t.Cleanup(srv.Close)
-	s.Daemons = []Daemon{{base: srv.URL}}
-	a := newModel(t, "{}")
-	root, err := a.Resolve(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Pull(ctx, a, root, "x", nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want a cancelled pull", err)
-	}
-	if models, err := s.List(); err != nil || len(models) != 0 {
-		t.Errorf("%v, %v", models, err)
-	}
-	s.Daemons = nil
-	pull(t, s, a, "x")
+	synctest.Test(t, func(t *testing.T) { // the daemon's time stands still while it works
+		s := newStore(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			cancel()
+			<-r.Context().Done()
+		}))
+		t.Cleanup(srv.Close)
+		s.Daemons = []Daemon{{base: srv.URL}}
+		a := newModel(t, "{}")
+		root, err := a.Resolve(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Pull(ctx, a, root, "x", nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want a cancelled pull", err)
+		}
+		if models, err := s.List(); err != nil || len(models) != 0 {
+			t.Errorf("%v, %v", models, err)
+		}
+		s.Daemons = nil
+		pull(t, s, a, "x")
+	})
 }
 
 // A name that is no address is said, since the user gave it.
