@@ -5,11 +5,11 @@ package recipes_test
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/bombtest"
 	"github.com/metalpack/metalpack/recipes"
 )
 
@@ -17,18 +17,11 @@ import (
 // at a cap, in a message that one can read.
 func TestBombs(t *testing.T) {
 	t.Parallel()
-	repeat := func(n int, format string) string {
-		var b strings.Builder
-		for i := range n {
-			fmt.Fprintf(&b, format, i)
-		}
-		return b.String()
-	}
 	const head = "version: 1\nname: demo\n"
 	for name, c := range map[string]struct{ text, want string }{
 		"bytes":         {head + strings.Repeat("#", 128<<10), "more than 131072 bytes"},
 		"depth":         {head + "strip: " + strings.Repeat("[", 100_000), "exceeded max depth"},
-		"keys":          {head + repeat(2_000, "x%d: 1\n"), "recipe.yaml:1001:1: more than 1000 keys"},
+		"keys":          {head + bombtest.Rows(2_000, "x%d: 1\n"), "recipe.yaml:1001:1: more than 1000 keys"},
 		"one key":       {head + "launch:\n" + strings.Repeat("  a: {}\n", 3_000), `recipe.yaml:5:3: "a" is already defined at line 4`},
 		"long key":      {head + "? " + strings.Repeat("k", 100_000) + "\n: 1\n", "unknown field"},
 		"errors":        {head + "targets:\n" + strings.Repeat("- {}\n", 1_000), "more errors: invalid"},

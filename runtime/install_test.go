@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -67,6 +68,19 @@ func TestUpgradeSharesFiles(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 	wantActive(t, h, "1")
+}
+
+// What an older version holds is read before it is shared: bit rot does not spread.
+func TestUpgradeFromDamaged(t *testing.T) {
+	t.Parallel()
+	h := home(t)
+	old := mustInstall(t, h, artifactOf(t, "1")).Version
+	rotten := filepath.Join(old.Dir, "lib/python3.12/site-packages/a/a.so")
+	if err := errors.Join(os.Remove(rotten), os.WriteFile(rotten, []byte(strings.Repeat("y", 1000)), 0o444)); err != nil {
+		t.Fatal(err)
+	}
+	mustInstall(t, h, artifactOf(t, "2"))
+	wantActive(t, h, "2")
 }
 
 func TestFailureKeepsOldVersion(t *testing.T) {
@@ -145,7 +159,8 @@ func TestContinueStaging(t *testing.T) {
 	for p, data := range map[string]string{
 		id + "/lib/python3.12/os.py":                         "the same in all",
 		id + "/bin/python3.12":                               pythonStub,
-		id + "/lib/python3.12/site-packages/a/a.so":          "half",
+		id + "/lib/python3.12/site-packages/a/a.so":          strings.Repeat("y", 1000), // as long as the right one
+		id + "/lib/python3.12/site-packages/a/__init__.py":   "half",
 		id + "/lib/python3.12/evil.pth":                      "import evil",
 		id + "/lib/python3.12/__pycache__/os.pyc":            "stale",
 		id + "/" + markerPath:                                "{}",

@@ -5,11 +5,11 @@ package lock
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/bombtest"
 )
 
 const lockHead = "lock-version = \"1.0\"\ncreated-by = \"x\"\n"
@@ -18,26 +18,19 @@ const lockHead = "lock-version = \"1.0\"\ncreated-by = \"x\"\n"
 // decoded.
 func TestShape(t *testing.T) {
 	t.Parallel()
-	repeat := func(n int, format string) string {
-		var b strings.Builder
-		for i := range n {
-			fmt.Fprintf(&b, format, i)
-		}
-		return b.String()
-	}
 	for name, c := range map[string]struct{ text, want string }{
-		"keys":            {"[tool]\n" + repeat(maxKeys, "k%x = 1\n"), "more than 1000 different keys"},
-		"quoted keys":     {"[tool]\n" + repeat(maxKeys, "\"k.%x\" = 1\n"), "more than 1000 different keys"},
-		"inline keys":     {"[tool]\na = {" + repeat(maxKeys, "k%x=1,") + "}\n", "more than 1000 different keys"},
-		"tables":          {repeat(maxKeys, "[tool.k%x] # %[1]d\n"), "more than 1000 different keys"},
+		"keys":            {"[tool]\n" + bombtest.Rows(maxKeys, "k%x = 1\n"), "more than 1000 different keys"},
+		"quoted keys":     {"[tool]\n" + bombtest.Rows(maxKeys, "\"k.%x\" = 1\n"), "more than 1000 different keys"},
+		"inline keys":     {"[tool]\na = {" + bombtest.Rows(maxKeys, "k%x=1,") + "}\n", "more than 1000 different keys"},
+		"tables":          {bombtest.Rows(maxKeys, "[tool.k%x] # %[1]d\n"), "more than 1000 different keys"},
 		"deep key":        {"[tool]\na" + strings.Repeat(".a", 200) + " = 1\n", "a key of 401 bytes"},
 		"deep table":      {"[tool" + strings.Repeat(".a", 200) + "]\n", "a key of 406 bytes"},
 		"rows":            {strings.Repeat("[[packages]]\n", maxBrackets), "more than 200000 brackets"},
 		"files":           {"[[packages]]\nwheels = [" + strings.Repeat("{},", maxBrackets) + "]\n", "more than 200000 brackets"},
 		"numbers":         {"[tool]\na = [" + strings.Repeat("1,", maxValues) + "]\n", "more than 500000 values"},
 		"bytes":           {strings.Repeat("#\n", maxLock/2), "more than 4194304 bytes"},
-		"after a text":    {"a = '''\n[[{{''' # '\n[tool]\n" + repeat(maxKeys, "k%x=1\n"), "more than 1000 different keys"},
-		"after an escape": {"a = \"\\\"\"\n[tool]\n" + repeat(maxKeys, "k%x=1\n"), "more than 1000 different keys"},
+		"after a text":    {"a = '''\n[[{{''' # '\n[tool]\n" + bombtest.Rows(maxKeys, "k%x=1\n"), "more than 1000 different keys"},
+		"after an escape": {"a = \"\\\"\"\n[tool]\n" + bombtest.Rows(maxKeys, "k%x=1\n"), "more than 1000 different keys"},
 	} {
 		if _, err := Parse("pylock.toml", []byte(lockHead+c.text)); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %.300v; want %q", name, err, c.want)

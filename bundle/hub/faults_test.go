@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -18,6 +19,7 @@ import (
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/hub"
 	"github.com/metalpack/metalpack/internal/hubtest"
+	"github.com/metalpack/metalpack/internal/pipetest"
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
@@ -102,19 +104,31 @@ func TestStall(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})
-	c, rec := client(h, "")
-	c.StallTimeout = 2 * time.Second // a busy machine is no stall
-	r, err := c.Open(t.Context(), hub.Reference{Repo: name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := read(t.Context(), r, "model.safetensors", 0)
-	if err != nil || string(got) != string(weights) {
-		t.Errorf("%d bytes, %v", len(got), err)
-	}
-	if !strings.Contains(rec.String(), "stalled") || !strings.Contains(rec.String(), digest.FromBytes(weights).String()) {
-		t.Errorf("events %s", rec.String())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		c, rec := client(h, "")
+		c.HTTP = pipetest.Client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Host == h.StorageHost() {
+				h.Storage.ServeHTTP(w, r)
+			} else {
+				h.API.ServeHTTP(w, r)
+			}
+		}))
+		r, err := c.Open(t.Context(), hub.Reference{Repo: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		got, err := read(t.Context(), r, "model.safetensors", 0)
+		if err != nil || string(got) != string(weights) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		if rec.Retries() != 1 || !strings.Contains(rec.String(), "stalled") || !strings.Contains(rec.String(), digest.FromBytes(weights).String()) {
+			t.Errorf("events %s", rec.String())
+		}
+		if d := time.Since(begin); d != 30*time.Second {
+			t.Errorf("given up after %s", d)
+		}
+	})
 }
 
 // TestChanged: a file that is not what the list said has no first byte, or none

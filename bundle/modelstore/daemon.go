@@ -6,7 +6,6 @@ package modelstore
 import (
 	"archive/tar"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +35,7 @@ const (
 // to register a model, for which it reads and writes a few kilobytes.
 const (
 	dialTime     = time.Second
-	helloTime    = 3 * time.Second
+	helloTime    = 10 * time.Second
 	registerTime = 30 * time.Second
 )
 
@@ -48,7 +47,7 @@ type Daemon struct {
 	socket string // path of a Unix socket to connect to instead of the host
 	named  bool   // by the user: it should answer
 
-	hello, register time.Duration // tests; 0 = helloTime, registerTime
+	http *http.Client // tests; nil = one that reaches it alone
 }
 
 // Daemons lists where a DMR may answer: at MODEL_RUNNER_HOST and nowhere else
@@ -146,6 +145,9 @@ func isNobody(err error) bool {
 // client reaches d and nothing else: no proxy stands before a daemon, and no
 // redirect is followed.
 func (d Daemon) client() *http.Client {
+	if d.http != nil {
+		return d.http
+	}
 	dialer := &net.Dialer{Timeout: dialTime}
 	dial := dialer.DialContext
 	if d.socket != "" {
@@ -162,7 +164,7 @@ func (d Daemon) client() *http.Client {
 // answers tells a DMR, which lists its models, from whatever else listens, and
 // returns the ids of those.
 func (d Daemon) answers(ctx context.Context, client *http.Client) (ids []string, err error) {
-	ctx, cancel := within(ctx, cmp.Or(d.hello, helloTime))
+	ctx, cancel := within(ctx, helloTime)
 	defer cancel()
 	body, err := d.ask(ctx, client, http.MethodGet, "/models", nil)
 	if err != nil {
@@ -186,7 +188,7 @@ func within(ctx context.Context, d time.Duration) (context.Context, context.Canc
 
 // take sends the manifest and config of a model and tags it.
 func (d Daemon) take(ctx context.Context, client *http.Client, id digest.Digest, tag string, raw model.Raw) error {
-	ctx, cancel := within(ctx, cmp.Or(d.register, registerTime))
+	ctx, cancel := within(ctx, registerTime)
 	defer cancel()
 	body, err := loadTar(raw)
 	if err != nil {

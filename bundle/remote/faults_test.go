@@ -5,6 +5,7 @@ package remote_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,12 +15,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/pipetest"
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
@@ -94,34 +97,43 @@ func TestSilence(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	}
-	token := regtest.Serve(t, http.HandlerFunc(hang))
-	challenge := http.Header{"Www-Authenticate": {`Bearer realm="http://` + token + `/token",service="test"`}}
-	host := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/tags/list") || strings.Contains(r.URL.Path, "/referrers/") {
+	server := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" || strings.HasSuffix(r.URL.Path, "/tags/list") || strings.Contains(r.URL.Path, "/referrers/") {
 			hang(w, r)
 			return
 		}
-		w.Header()["Www-Authenticate"] = challenge["Www-Authenticate"]
+		w.Header().Set("Www-Authenticate", `Bearer realm="http://localhost/token",service="test"`)
 		w.WriteHeader(http.StatusUnauthorized)
-	}))
-	r, _ := open(t, host, remote.Options{StallTimeout: 200 * time.Millisecond, Retries: -1})
+	})
 	data := regtest.Noise(10)
 	manifest := bundle.DescriptorOf(bundle.MediaTypeManifest, data)
-	calls := map[string]func() error{
-		"resolve":   func() error { _, err := r.Resolve(t.Context(), "v1"); return err },
-		"exists":    func() error { _, err := r.Exists(t.Context(), manifest); return err },
-		"manifest":  func() error { _, err := r.Manifest(t.Context(), manifest); return err },
-		"tags":      func() error { _, err := r.Tags(t.Context()); return err },
-		"referrers": func() error { _, err := r.Referrers(t.Context(), manifest); return err },
-		"tag":       func() error { return r.Tag(t.Context(), manifest, "v1") },
-		"push":      func() error { return r.Push(t.Context(), manifest, bundle.BytesOpener(data)) },
+	calls := map[string]func(context.Context, *remote.Repository) error{
+		"resolve":  func(ctx context.Context, r *remote.Repository) error { _, err := r.Resolve(ctx, "v1"); return err },
+		"exists":   func(ctx context.Context, r *remote.Repository) error { _, err := r.Exists(ctx, manifest); return err },
+		"manifest": func(ctx context.Context, r *remote.Repository) error { _, err := r.Manifest(ctx, manifest); return err },
+		"tags":     func(ctx context.Context, r *remote.Repository) error { _, err := r.Tags(ctx); return err },
+		"referrers": func(ctx context.Context, r *remote.Repository) error {
+			_, err := r.Referrers(ctx, manifest)
+			return err
+		},
+		"tag": func(ctx context.Context, r *remote.Repository) error { return r.Tag(ctx, manifest, "v1") },
+		"push": func(ctx context.Context, r *remote.Repository) error {
+			return r.Push(ctx, manifest, bundle.BytesOpener(data))
+		},
 	}
 	for what, call := range calls {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			if err := call(); !errors.Is(err, bundle.ErrUnreachable) || !strings.Contains(err.Error(), "stalled") {
-				t.Errorf("got %v", err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				r, _ := open(t, "localhost", remote.Options{Client: pipetest.Client(t, server), Retries: -1})
+				begin := time.Now()
+				if err := call(t.Context(), r); !errors.Is(err, bundle.ErrUnreachable) || !strings.Contains(err.Error(), "stalled") {
+					t.Errorf("got %v", err)
+				}
+				if d := time.Since(begin); d != remote.DefaultStallTimeout {
+					t.Errorf("given up after %s", d)
+				}
+			})
 		})
 	}
 }

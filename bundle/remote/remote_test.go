@@ -9,10 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,6 +21,7 @@ import (
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/pipetest"
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
@@ -192,20 +193,26 @@ func TestBusyForEver(t *testing.T) {
 // TestStall gives up a silent connection, and tries again.
 func TestStall(t *testing.T) {
 	t.Parallel()
-	f, host := regtest.NewFaulty(t)
-	r, rec := open(t, host, remote.Options{StallTimeout: time.Second})
-	layer := regtest.Noise(5000)
-	blob := push(t, r, bundle.MediaTypeLayerGzip, layer)
-	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", CutAfter: 1000, Times: 1})
-	f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", Hang: true, Times: 1})
-	got, err := read(t.Context(), r, blob)
-	if err != nil || !bytes.Equal(got, layer) {
-		t.Fatalf("%d bytes, %v", len(got), err)
-	}
-	// A slow machine may stall once more.
-	if n := rec.Retries(); n < 2 || !strings.Contains(rec.Events[1].Reason, "stalled") {
-		t.Errorf("events %+v", rec.Events)
-	}
+	f := &regtest.Faulty{Next: regtest.Handler(t)}
+	synctest.Test(t, func(t *testing.T) {
+		r, rec := open(t, "localhost", remote.Options{Client: pipetest.Client(t, f)})
+		layer := regtest.Noise(5000)
+		blob := push(t, r, bundle.MediaTypeLayerGzip, layer)
+		f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", CutAfter: 1000, Times: 1})
+		f.Add(regtest.Fault{Method: http.MethodGet, Path: "/blobs/sha256:", Hang: true, Times: 1})
+		begin := time.Now()
+		got, err := read(t.Context(), r, blob)
+		if err != nil || !bytes.Equal(got, layer) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		// Two watch for the answer, and bark at the same moment.
+		if n := rec.Retries(); n < 2 || n > 3 || !strings.Contains(rec.Events[1].Reason, "stalled") {
+			t.Errorf("events %+v", rec.Events)
+		}
+		if d := time.Since(begin); d != remote.DefaultStallTimeout {
+			t.Errorf("given up after %s", d)
+		}
+	})
 }
 
 func TestCancel(t *testing.T) {
@@ -253,16 +260,9 @@ func TestRefusals(t *testing.T) {
 
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	const host = "127.0.0.1:1"
 	r, rec := open(t, host, remote.Options{})
-	_, err = r.Resolve(t.Context(), "v1")
+	_, err := r.Resolve(t.Context(), "v1")
 	if !errors.Is(err, bundle.ErrUnreachable) || !strings.Contains(err.Error(), host) || rec.Retries() != 0 {
 		t.Errorf("%d retries, %v", rec.Retries(), err)
 	}

@@ -16,10 +16,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/remote"
+	"github.com/metalpack/metalpack/internal/pipetest"
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
@@ -196,36 +198,43 @@ func TestUploadGivesUp(t *testing.T) {
 // them all is waited for.
 func TestUploadStalls(t *testing.T) {
 	t.Parallel()
-	data := regtest.Noise(40 << 20) // more than any buffer on the way
+	data := regtest.Noise(3 << 20)
 	for _, way := range []string{"stream", "file", "ingest"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			next, over := regtest.Handler(t), make(chan struct{})
-			var silent, slow atomic.Bool
-			host := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				switch {
-				case r.ContentLength > 0 && !silent.Swap(true):
-					_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
-					<-over
-					return
-				case r.Method == http.MethodPut && !slow.Swap(true):
-					body, err := io.ReadAll(r.Body)
-					if err != nil {
-						panic(http.ErrAbortHandler)
+			next := regtest.Handler(t)
+			synctest.Test(t, func(t *testing.T) {
+				over := make(chan struct{})
+				var silent, slow atomic.Bool
+				client := pipetest.Client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					switch {
+					case r.ContentLength > 0 && !silent.Swap(true):
+						_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
+						<-over
+						return
+					case r.Method == http.MethodPut && !slow.Swap(true):
+						body, err := io.ReadAll(r.Body)
+						if err != nil {
+							panic(http.ErrAbortHandler)
+						}
+						r.Body = io.NopCloser(bytes.NewReader(body))
+						time.Sleep(9 * time.Minute) // it hashes
 					}
-					r.Body = io.NopCloser(bytes.NewReader(body))
-					<-time.After(3 * time.Second) // it hashes
+					next.ServeHTTP(w, r)
+				}))
+				t.Cleanup(func() { close(over) })
+				r, rec := open(t, "localhost", remote.Options{Client: client})
+				begin := time.Now()
+				if err := sent(t, way, r, data); err != nil {
+					t.Fatalf("%v, %s", err, rec)
 				}
-				next.ServeHTTP(w, r)
-			}))
-			t.Cleanup(func() { close(over) })
-			r, rec := open(t, host, remote.Options{StallTimeout: time.Second})
-			if err := sent(t, way, r, data); err != nil {
-				t.Fatalf("%v, %s", err, rec)
-			}
-			if !strings.Contains(rec.String(), "stalled") || rec.Retries() != 1 {
-				t.Errorf("events %s", rec)
-			}
+				if !strings.Contains(rec.String(), "stalled") || rec.Retries() != 1 {
+					t.Errorf("events %s", rec)
+				}
+				if d := time.Since(begin) - 9*time.Minute; d.Truncate(time.Second) != 2*remote.DefaultStallTimeout {
+					t.Errorf("the silent one was left after %s", d)
+				}
+			})
 		})
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/bombtest"
 )
 
 // limited runs a program with 256 MiB of memory, where the system can limit
@@ -54,8 +55,8 @@ func hostileWeights() map[string][]byte {
 		"largest":       header("{}"+strings.Repeat(" ", 99_999_990), 0),
 		"long string":   header(`{"`+strings.Repeat("x", 5<<20)+`":0}`, 0),
 		"cut text":      header(`{"a":`, 0),
-		"many tensors":  header("{"+manyTensors(1<<17+1)+"}", 0),
-		"many notes":    header(`{"__metadata__":{`+manyNotes(1<<13)+"}}", 0),
+		"many tensors":  header("{"+bombtest.Rows(1<<17, `"%0200d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},`)+`"":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 0),
+		"many notes":    header(`{"__metadata__":{`+bombtest.Rows(1<<13, `"%x":"",`)+`"x":""}}`, 0),
 		"overlap":       header("{"+tensor("a", "2", 0, 2)+","+tensor("b", "2", 1, 3)+"}", 3),
 		"gap":           header("{"+tensor("a", "1", 1, 2)+"}", 2),
 		"cut data":      header("{"+tensor("a", "4", 0, 4)+"}", 3),
@@ -68,22 +69,6 @@ func hostileWeights() map[string][]byte {
 		"numpy":         append([]byte("\x93NUMPY\x01\x00"), make([]byte, 64)...),
 		"escapes":       header("{\"\\u001b[2J\":{\"dtype\":\"\\u001b]0;x\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1),
 	}
-}
-
-func manyTensors(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, `,"%0200d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`, i)
-	}
-	return b.String()[1:]
-}
-
-func manyNotes(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, `,"%x":""`, i)
-	}
-	return b.String()[1:]
 }
 
 // cmdWeights puts hostile weights into a model's directory.

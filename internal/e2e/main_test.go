@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -117,18 +118,17 @@ func interpreter(t *testing.T, platform string) string {
 	return dir
 }
 
-// freePort picks a port that nobody listens on at the moment.
-func freePort() (string, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freePort picks a port that nobody listens on at the moment, and that no system
+// gives to who asks for any.
+func freePort() (port string, err error) {
+	for range 100 {
+		port = strconv.Itoa(15_000 + rand.N(15_000))
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return port, ln.Close()
+		}
 	}
-	addr, ok := ln.Addr().(*net.TCPAddr)
-	if !ok {
-		return "", fmt.Errorf("%v is no TCP address", ln.Addr())
-	}
-	return strconv.Itoa(addr.Port), ln.Close()
+	return "", err
 }
 
 // cmdExits runs a program and checks its exit code.
@@ -179,6 +179,8 @@ func cmdFault(ts *testscript.TestScript, _ bool, args []string) {
 			f.CorruptAt = n
 		case "hang":
 			f.Hang = true
+		case "hold":
+			f.Hold = true
 		default:
 			ts.Fatalf("fault: unknown key %q", k)
 		}

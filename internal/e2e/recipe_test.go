@@ -37,7 +37,7 @@ launch:
     args: ["--model", "{model.dir}", "--host", "{host}", "--port", "{port}"]
     health: /health
     names: rewrite
-    ready: 20s
+    ready: 10m
     scratch: [HOME, TMPDIR]
     endpoints: [/v1/chat/completions, /v1/completions, /v1/models]
     failures: [{line: "no memory for the cache", hint: "use a smaller model"}]
@@ -75,7 +75,7 @@ func cmdRecipe(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Check(os.MkdirAll(filepath.Join(dir, "wheels"), 0o755))
 	ts.Check(os.WriteFile(filepath.Join(dir, "requirements.in"), nil, 0o644))
-	yaml := fmt.Sprintf(recipeYAML, platform, floor, version, python.File, python.SHA256, get("release", "1.0.0"), get("timeout", "60s"), o["yaml"])
+	yaml := fmt.Sprintf(recipeYAML, platform, floor, version, python.File, python.SHA256, get("release", "1.0.0"), get("timeout", "10m"), o["yaml"])
 	ts.Check(os.WriteFile(filepath.Join(dir, "recipe.yaml"), []byte(yaml), 0o644))
 
 	lock := "lock-version = \"1.0\"\ncreated-by = \"e2e\"\n"

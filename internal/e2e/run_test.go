@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	goruntime "runtime"
 	"slices"
 	"strconv"
@@ -39,6 +40,7 @@ import (
 //	code N                   the exit code of the command that was signalled, after wait
 //	gone                     wait until no process of this script is left
 //	running WORD             wait until a process of this script has WORD in its command line
+//	says FILE REGEXP         wait until the file has such text
 //	hold VAR                 listen on a port until the script ends
 //	get [-host HOST] URL     GET; status and body are stdout
 //	modelid VAR              digits of the id of the model that stdout tells of in JSON
@@ -47,7 +49,7 @@ import (
 func withRun(cmds map[string]command) map[string]command {
 	maps.Copy(cmds, map[string]command{
 		"layer": cmdLayer, "version": cmdVersion, "heal": cmdHeal, "requested": cmdRequested, "signal": cmdSignal,
-		"code": cmdCode, "gone": cmdGone, "running": cmdRunning, "hold": cmdHold, "get": cmdGet,
+		"code": cmdCode, "gone": cmdGone, "running": cmdRunning, "says": cmdSays, "hold": cmdHold, "get": cmdGet,
 		"modelid": cmdModelID, "empty": cmdEmpty, "only": cmdOnly,
 	})
 	return cmds
@@ -210,6 +212,17 @@ func cmdHold(ts *testscript.TestScript, _ bool, args []string) {
 	_, port, err := net.SplitHostPort(ln.Addr().String())
 	ts.Check(err)
 	ts.Setenv(args[0], port)
+}
+
+func cmdSays(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: says FILE REGEXP")
+	}
+	want := regexp.MustCompile(args[1])
+	poll(ts, strings.Join(args, " says "), func() bool {
+		data, _ := os.ReadFile(ts.MkAbs(args[0])) // it may be on its way
+		return want.Match(data)
+	})
 }
 
 func cmdGet(ts *testscript.TestScript, _ bool, args []string) {

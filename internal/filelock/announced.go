@@ -24,21 +24,32 @@ const (
 // is told that line. The file stays: a lock on a file that somebody deletes is
 // two locks.
 func Announced(ctx context.Context, path string, waiting func(holder string)) (unlock func() error, err error) {
-	short, cancel := context.WithTimeout(ctx, briefly) // the line is written only after the lock was got
-	unlock, err = Exclusive(short, path, Create)
-	cancel()
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		if waiting != nil {
-			waiting(holderOf(path))
-		}
-		unlock, err = Exclusive(ctx, path, Create)
-	}
+	unlock, err = Try(path, Create)
 	if err != nil {
-		return nil, err
+		return nil, failed(ctx, path, err)
+	}
+	if unlock == nil {
+		if unlock, err = announced(ctx, path, waiting); err != nil {
+			return nil, err
+		}
 	}
 	// Only told to those who wait: a full disk must not end it here.
 	_ = os.WriteFile(path, fmt.Appendf(nil, "pid %d\n", os.Getpid()), 0o644)
 	return unlock, nil
+}
+
+// announced waits for a lock that somebody has.
+func announced(ctx context.Context, path string, waiting func(holder string)) (unlock func() error, err error) {
+	short, cancel := context.WithTimeout(ctx, briefly) // the line is written only after the lock was got
+	defer cancel()
+	unlock, err = Exclusive(short, path, Create)
+	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		return unlock, err
+	}
+	if waiting != nil {
+		waiting(holderOf(path))
+	}
+	return Exclusive(ctx, path, Create)
 }
 
 // holderOf says who wrote a lock file last.

@@ -33,7 +33,7 @@ func TestMemo(t *testing.T) {
 		}
 	}
 	write("one")
-	filestamp.NewMemo(dir, time.Now()).Remember(stat(t, file), sum) // written a moment ago: who knows what comes in the same tick
+	filestamp.NewMemo(dir, stat(t, file).ModTime()).Remember(stat(t, file), sum) // written a moment ago: who knows what comes in the same tick
 	later := filestamp.NewMemo(dir, time.Now().Add(time.Minute))
 	if got := later.Recall(stat(t, file)); got != "" {
 		t.Errorf("a fresh file was remembered: %q", got)

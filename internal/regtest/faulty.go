@@ -27,6 +27,7 @@ type Fault struct {
 	CorruptAt   int64       // flip a bit of the byte before this offset of the whole blob
 	IgnoreRange bool        // answer 200 with everything
 	Hang        bool        // answer nothing, or nothing after CutAfter, until the client gives up
+	Hold        bool        // answer nothing until [Faulty.Heal], and then as if nothing had been
 }
 
 // Request is what a Faulty saw.
@@ -42,12 +43,14 @@ type Faulty struct {
 	mu       sync.Mutex
 	faults   []*fault
 	requests []Request
+	healed   chan struct{} // closed by Heal
 }
 
 type fault struct {
 	Fault
-	path *regexp.Regexp
-	left int
+	path   *regexp.Regexp
+	left   int
+	healed chan struct{}
 }
 
 // Add adds a fault; the first one that matches a request and is not used up
@@ -59,7 +62,10 @@ func (f *Faulty) Add(x Fault) {
 	if left == 0 {
 		left = -1
 	}
-	f.faults = append(f.faults, &fault{Fault: x, path: regexp.MustCompile(x.Path), left: left})
+	if f.healed == nil {
+		f.healed = make(chan struct{})
+	}
+	f.faults = append(f.faults, &fault{healed: f.healed, Fault: x, path: regexp.MustCompile(x.Path), left: left})
 }
 
 // Heal forgets all faults; requests that hang go on hanging.
@@ -67,6 +73,10 @@ func (f *Faulty) Heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.faults = nil
+	if f.healed != nil {
+		close(f.healed)
+		f.healed = nil
+	}
 }
 
 // Requests returns what was asked so far, in order, of one method ("" = all)
@@ -86,6 +96,12 @@ func (f *Faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case x == nil:
 		f.Next.ServeHTTP(w, r)
 		return
+	case x.Hold:
+		select {
+		case <-x.healed:
+		case <-r.Context().Done():
+			return
+		}
 	case x.Hang && x.CutAfter == 0:
 		// net/http sees that a client left only once the body is read.
 		_, _ = io.Copy(io.Discard, r.Body) // ends early when the client leaves

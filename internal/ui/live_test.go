@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -82,7 +83,8 @@ func (e *emulator) text() string {
 	return b.String()
 }
 
-// newTest is a renderer on an emulator whose clock the test moves.
+// newTest is a renderer on an emulator whose clock the test moves, in a bubble where
+// no other does.
 func newTest(columns, rows int) (*Renderer, *emulator, func()) {
 	em := &emulator{columns: columns}
 	r := &Renderer{w: em, mode: Terminal, now: func() time.Time { return epoch }}
@@ -92,75 +94,81 @@ func newTest(columns, rows int) (*Renderer, *emulator, func()) {
 
 func TestLive(t *testing.T) {
 	t.Parallel()
-	r, em, tick := newTest(60, 24)
-	see := func(what, want string) {
-		t.Helper()
-		if d := cmp.Diff(want, em.text()); d != "" {
-			t.Errorf("%s: %s", what, d)
+	synctest.Test(t, func(t *testing.T) {
+		r, em, tick := newTest(60, 24)
+		see := func(what, want string) {
+			t.Helper()
+			if d := cmp.Diff(want, em.text()); d != "" {
+				t.Errorf("%s: %s", what, d)
+			}
 		}
-	}
-	r.Event(started("a", 0, 4_000_000))
-	see("no frame before the first tick", "")
-	r.Event(moved("a", 1_000_000))
-	tick()
-	see("one item", "  a           25%  1.0 MB of 4.0 MB      0 B/s\n")
-	r.Event(bundle.Event{Kind: bundle.EventNote, Reason: "a note"})
-	see("a note above", "a note\n  a           25%  1.0 MB of 4.0 MB      0 B/s\n")
-	r.Event(started("b", 0, 0))
-	r.Event(bundle.Event{Kind: bundle.EventRetry, What: "a", Attempt: 2, Reason: "cut"})
-	see("a retry above", "a note\n  a: cut; attempt 2\n  a           25%  1.0 MB of 4.0 MB      0 B/s\n  b             |                                        0s\n0 done, 2 under way        25%  1.0 MB of 4.0 MB      0 B/s\n")
-	r.Event(done("a", 4_000_000))
-	see("a is done", "a note\n  a: cut; attempt 2\n  a  4.0 MB\n  b             |                                        0s\n1 done, 1 under way       100%  4.0 MB of 4.0 MB      0 B/s\n")
-	r.Event(done("b", 0))
-	see("all is done", "a note\n  a: cut; attempt 2\n  a  4.0 MB\n  b\n")
-	if r.live.stop != nil || em.col != 0 {
-		t.Errorf("the clock runs still, or the cursor stands in column %d", em.col)
-	}
+		r.Event(started("a", 0, 4_000_000))
+		see("no frame before the first tick", "")
+		r.Event(moved("a", 1_000_000))
+		tick()
+		see("one item", "  a           25%  1.0 MB of 4.0 MB      0 B/s\n")
+		r.Event(bundle.Event{Kind: bundle.EventNote, Reason: "a note"})
+		see("a note above", "a note\n  a           25%  1.0 MB of 4.0 MB      0 B/s\n")
+		r.Event(started("b", 0, 0))
+		r.Event(bundle.Event{Kind: bundle.EventRetry, What: "a", Attempt: 2, Reason: "cut"})
+		see("a retry above", "a note\n  a: cut; attempt 2\n  a           25%  1.0 MB of 4.0 MB      0 B/s\n  b             |                                        0s\n0 done, 2 under way        25%  1.0 MB of 4.0 MB      0 B/s\n")
+		r.Event(done("a", 4_000_000))
+		see("a is done", "a note\n  a: cut; attempt 2\n  a  4.0 MB\n  b             |                                        0s\n1 done, 1 under way       100%  4.0 MB of 4.0 MB      0 B/s\n")
+		r.Event(done("b", 0))
+		see("all is done", "a note\n  a: cut; attempt 2\n  a  4.0 MB\n  b\n")
+		if r.live.stop != nil || em.col != 0 {
+			t.Errorf("the clock runs still, or the cursor stands in column %d", em.col)
+		}
+	})
 }
 
 // On a screen that became narrower the frame is erased whole.
 func TestLiveResize(t *testing.T) {
 	t.Parallel()
-	r, em, tick := newTest(80, 24)
-	r.Event(started("a", 0, 4_000_000))
-	r.Event(moved("a", 1_000_000))
-	tick()
-	wide := em.lines[0]
-	em.columns = 30 // the terminal breaks the line
-	em.lines = []string{wide[:30], wide[30:60], wide[60:]}
-	em.row = 3
-	tick()
-	if d := cmp.Diff("  a     25%  1.0 MB of 4.0 MB\n", em.text()); d != "" {
-		t.Error(d)
-	}
-	r.Clear()
-	if em.text() != "" || em.row != 0 {
-		t.Errorf("left on the screen: %q", em.text())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r, em, tick := newTest(80, 24)
+		r.Event(started("a", 0, 4_000_000))
+		r.Event(moved("a", 1_000_000))
+		tick()
+		wide := em.lines[0]
+		em.columns = 30 // the terminal breaks the line
+		em.lines = []string{wide[:30], wide[30:60], wide[60:]}
+		em.row = 3
+		tick()
+		if d := cmp.Diff("  a     25%  1.0 MB of 4.0 MB\n", em.text()); d != "" {
+			t.Error(d)
+		}
+		r.Clear()
+		if em.text() != "" || em.row != 0 {
+			t.Errorf("left on the screen: %q", em.text())
+		}
+	})
 }
 
 // Clear in the middle of things, as after Ctrl-C, leaves what was printed and
 // nothing else.
 func TestLiveClear(t *testing.T) {
 	t.Parallel()
-	r, em, tick := newTest(80, 24)
-	r.Event(bundle.Event{Kind: bundle.EventNote, Reason: "begin"})
-	for i := range 60 {
-		what := fmt.Sprintf("item %d %s", i, strings.Repeat("long", 40))
-		r.Event(started(what, 0, 100))
-		r.Event(moved(what, 50))
-	}
-	tick()
-	if n := len(em.lines); n != 1+maxRows {
-		t.Errorf("%d lines, want %d", n, 1+maxRows)
-	}
-	_, _ = em.Write([]byte("^C"))
-	r.Clear()
-	_, _ = em.Write([]byte("error: interrupted\n"))
-	if d := cmp.Diff("begin\nerror: interrupted\n", em.text()); d != "" {
-		t.Error(d)
-	}
-	r.Clear() // again is harmless
+	synctest.Test(t, func(t *testing.T) {
+		r, em, tick := newTest(80, 24)
+		r.Event(bundle.Event{Kind: bundle.EventNote, Reason: "begin"})
+		for i := range 60 {
+			what := fmt.Sprintf("item %d %s", i, strings.Repeat("long", 40))
+			r.Event(started(what, 0, 100))
+			r.Event(moved(what, 50))
+		}
+		tick()
+		if n := len(em.lines); n != 1+maxRows {
+			t.Errorf("%d lines, want %d", n, 1+maxRows)
+		}
+		_, _ = em.Write([]byte("^C"))
+		r.Clear()
+		_, _ = em.Write([]byte("error: interrupted\n"))
+		if d := cmp.Diff("begin\nerror: interrupted\n", em.text()); d != "" {
+			t.Error(d)
+		}
+		r.Clear() // again is harmless
+	})
 }
 
 // The real thing: a pseudo-terminal, 60 items from many goroutines, a resize,

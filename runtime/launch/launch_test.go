@@ -29,7 +29,7 @@ func config(t *testing.T, mode string) launch.Config {
 	return launch.Config{
 		Engine: "fake", VersionDir: launchtest.Version(t), Profile: launchtest.Profile(mode),
 		ModelDir: t.TempDir(), Names: []string{"ai/tiny:latest"}, LogPath: filepath.Join(t.TempDir(), "engine.log"),
-		ScratchDir: t.TempDir(), Grace: 5 * time.Second, Quiet: 300 * time.Millisecond,
+		ScratchDir: t.TempDir(), Grace: 5 * time.Second, Quiet: time.Hour, // a busy machine is not silent
 	}
 }
 
@@ -60,17 +60,13 @@ func TestStartStop(t *testing.T) {
 		t.Errorf("after Stop: %v", err)
 	}
 	empty(t, cfg.ScratchDir)
-	deadline := time.Now().Add(10 * time.Second)
-	for {
+	until(t, "the engine's child to end", func() bool {
 		conn, err := net.Dial("tcp", helper)
-		if err != nil {
-			break // nobody listens any more
+		if err == nil {
+			_ = conn.Close()
 		}
-		_ = conn.Close()
-		if time.Now().After(deadline) {
-			t.Fatal("the engine's child outlived it")
-		}
-	}
+		return err != nil // nobody listens any more
+	})
 	if err := s.Stop(t.Context()); err != nil {
 		t.Errorf("second Stop: %v", err)
 	}
@@ -79,17 +75,27 @@ func TestStartStop(t *testing.T) {
 // helperAddress reads where the engine's child listens from the log.
 func helperAddress(t *testing.T, log string) string {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	address := ""
+	until(t, "a helper", func() (ok bool) {
 		data, err := os.ReadFile(log)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, rest, ok := strings.Cut(string(data), "helper at "); ok && strings.Contains(rest, "\n") {
-			return rest[:strings.IndexByte(rest, '\n')]
+		_, rest, _ := strings.Cut(string(data), "helper at ")
+		address, _, ok = strings.Cut(rest, "\n")
+		return ok
+	})
+	return address
+}
+
+// until waits for what comes soon, or never.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
 		}
 	}
-	t.Fatal("no helper")
-	return ""
 }
 
 // TestStartFailures: each way to fail has its own clear error, and leaves
@@ -114,6 +120,9 @@ func TestStartFailures(t *testing.T) {
 			cfg := config(t, tt.mode)
 			if tt.ready != 0 {
 				cfg.Profile.Ready = bundle.Duration(tt.ready)
+			}
+			if tt.mode == launchtest.Silent {
+				cfg.Quiet = 100 * time.Millisecond
 			}
 			_, err := launch.Start(t.Context(), cfg)
 			if !errors.Is(err, tt.is) {

@@ -22,7 +22,7 @@ const (
 	firstBackOff   = time.Second
 	longestBackOff = time.Minute
 	steady         = time.Minute
-	endTimeout     = 2 * time.Second // how long a broken request waits for its engine's end
+	endTimeout     = 2 * time.Second
 )
 
 // ManagerConfig says how engines are started. Resolve, VersionDir, Profile and
@@ -38,6 +38,7 @@ type ManagerConfig struct {
 	ScratchDir string        // see launch.Config
 	Grace      time.Duration // see launch.Config
 	BackOff    time.Duration // after the first failure, doubled with each; 0 = 1 s
+	EndWait    time.Duration // how long a broken request waits for its engine's end, which says why; 0 = 2 s
 	Events     bundle.EventFunc
 }
 
@@ -161,7 +162,7 @@ func (m *Manager) lease(ctx context.Context, e *engine) (*Lease, error) {
 		return nil, e.err
 	}
 	return &Lease{URL: e.server.URL, Model: e.server.RequestModel(), Release: release, Cause: func() error {
-		timer := time.NewTimer(endTimeout)
+		timer := time.NewTimer(cmp.Or(m.cfg.EndWait, endTimeout))
 		defer timer.Stop()
 		select {
 		case <-e.server.Done():

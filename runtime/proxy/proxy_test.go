@@ -42,6 +42,12 @@ type bench struct {
 
 func start(t *testing.T, mode string) *bench {
 	t.Helper()
+	return startWaiting(t, mode, time.Minute)
+}
+
+// startWaiting lets a broken request wait so long for the end of its engine.
+func startWaiting(t *testing.T, mode string, end time.Duration) *bench {
+	t.Helper()
 	b := &bench{models: t.TempDir()}
 	profile := launchtest.Profile(mode)
 	b.manager = proxy.NewManager(proxy.ManagerConfig{
@@ -52,7 +58,7 @@ func start(t *testing.T, mode string) *bench {
 			}
 			return filepath.Join(b.models, "tiny"), []string{tiny}, nil
 		},
-		LogDir: t.TempDir(), ScratchDir: t.TempDir(), Grace: 5 * time.Second, BackOff: time.Minute,
+		LogDir: t.TempDir(), ScratchDir: t.TempDir(), Grace: 5 * time.Second, BackOff: time.Hour, EndWait: end,
 		Events: func(e bundle.Event) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -97,12 +103,12 @@ func (b *bench) post(t *testing.T, path, body string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return do(t, req)
+	return do(t, http.DefaultClient, req)
 }
 
-func do(t *testing.T, req *http.Request) (int, string) {
+func do(t *testing.T, client *http.Client, req *http.Request) (int, string) {
 	t.Helper()
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +158,7 @@ func TestChat(t *testing.T) {
 
 func TestStream(t *testing.T) {
 	t.Parallel()
-	b := start(t, launchtest.Sound)
+	b := startWaiting(t, launchtest.Sound, time.Millisecond) // one that ends a stream early lives
 	_, answer := b.post(t, "/v1/chat/completions", `{"model": "tiny", "stream": true, "stream_options": {}}`)
 	if strings.Contains(answer, "stream_options") || !strings.HasPrefix(answer, ": keepalive") ||
 		!strings.Contains(answer, `data: {"model": "tiny",`) || !strings.HasSuffix(answer, "data: [DONE]\n\n") {
@@ -246,7 +252,7 @@ func TestModelsAndHealth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, answer := do(t, req); !strings.Contains(answer, want) {
+		if _, answer := do(t, http.DefaultClient, req); !strings.Contains(answer, want) {
 			t.Errorf("%s: %s", path, answer)
 		}
 	}
@@ -277,7 +283,7 @@ func TestGuard(t *testing.T) {
 		if req.Host = tt.host; tt.origin != "" {
 			req.Header.Set("Origin", tt.origin)
 		}
-		status, answer := do(t, req)
+		status, answer := do(t, http.DefaultClient, req)
 		if status != tt.status || status == http.StatusForbidden && !strings.Contains(answer, "--allow-host") {
 			t.Errorf("%+v: %d %s", tt, status, answer)
 		}

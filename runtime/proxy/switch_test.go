@@ -71,6 +71,13 @@ func TestSwitchWaits(t *testing.T) {
 	if _, err := b.manager.Acquire(ctx, other); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, lease.URL+"/health", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, answer := do(t, http.DefaultClient, req); status != http.StatusOK || b.starts() != 1 {
+		t.Errorf("while it is in use: %d %s, %d starts", status, answer, b.starts())
+	}
 	lease.Release()
 	second, err := b.manager.Acquire(t.Context(), other)
 	if err != nil {

@@ -79,13 +79,13 @@ func Profile(mode string) bundle.Profile {
 	return bundle.Profile{
 		Module:    "fake_engine",
 		Args:      []string{"--model", "{model.dir}", "--host", "{host}", "--port", "{port}"},
-		Env:       map[string]string{modeVariable: mode},
+		Env:       map[string]string{modeVariable: mode, "GORACE": "atexit_sleep_ms=0"}, // an engine that dies is gone at once
 		Health:    "/health",
 		Names:     bundle.NamesRewrite,
 		Endpoints: []string{"/v1/chat/completions", "/v1/completions"},
 		Scratch:   []string{"HF_HUB_CACHE"},
 		Failures:  []bundle.KnownFailure{{Line: "No safetensors found", Hint: "the model has no weights: pull it again"}},
-		Ready:     bundle.Duration(20 * time.Second),
+		Ready:     bundle.Duration(5 * time.Minute),
 	}
 }
 
