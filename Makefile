@@ -34,10 +34,8 @@ oracle: build ## pip's own installation of every wheel of the locks judges packa
 	python3 -m venv bin/venv
 	METALPACK_TEST_ORACLE_PYTHON=$(CURDIR)/bin/venv/bin/python $(GO) test -count=1 -timeout 60m -v -run PipOracle ./builder/wheel
 
-# The detector makes compressing ten times as slow; what goes on inside of that
-# library is for its own tests to judge.
 test: ## unit, script and end-to-end tests under the race detector
-	GORACE=atexit_sleep_ms=0 $(GO) test -race -gcflags='github.com/klauspost/compress/...=-race=false' -shuffle=on -count=1 -timeout 30m ./...
+	GORACE=atexit_sleep_ms=0 $(GO) test -race -shuffle=on -count=1 -timeout 30m ./...
 
 lint: ## zero findings
 	$(TOOL) golangci-lint run ./...
