@@ -98,11 +98,19 @@ func placeOf(key []byte) place {
 	return 0
 }
 
+// isCall reports whether key holds what a model calls a tool with: keys of the
+// tool's own choice, which no engine reads.
+func isCall(key []byte) bool { return string(key) == "input" || string(key) == "arguments" }
+
 // value walks one value.
 func (m *media) value(p place) error {
 	switch m.peek() {
 	case '{':
 		return m.members(func(key []byte, _ int) error {
+			if isCall(key) && m.peek() == '{' {
+				m.skip()
+				return nil
+			}
 			below := placeOf(key)
 			if string(key) == "url" && p&hasAddress != 0 {
 				below |= isAddress

@@ -42,6 +42,9 @@ func TestRefused(t *testing.T) {
 		image(`{"type": "image", "source": {"type": "url", "url": "http://h/x"}}`):       "media_url_not_allowed",
 		image(`{"type": "image_url", "image_url": ["data:,", "http://h/x"]}`):            "media_url_not_allowed",
 		`{"model": "tiny", "messages": [], "messages": []}`:                              "invalid_json",
+		image(`{"type": "tool_use", "input": {"url": "x"}, "image": "http://h/x"}`):      "media_url_not_allowed",
+		image(`{"type": "x", "input": [{"image_url": "http://h/x"}]}`):                   "media_url_not_allowed",
+		`{"model": "tiny", "input": {"image_url": "http://h/x"}}`:                        "media_url_not_allowed",
 	} {
 		if status, answer := b.post(t, "/v1/chat/completions", body); status != http.StatusBadRequest || !strings.Contains(answer, `"code":"`+code+`"`) {
 			t.Errorf("%s: %d %s", body, status, answer)
@@ -52,6 +55,9 @@ func TestRefused(t *testing.T) {
 		`{"model": "tiny", "messages": [{"role": "assistant", "annotations": [{"url_citation": {"url": "https://example.com/"}}]}]}`,
 		`{"model": "tiny", "adapters": null, "stream_options": null}`,
 		`{"model": "tiny", "messages": [{"role": "user", "content": [{"type": "search_result", "source": "https://example.com/"}]}]}`,
+		image(`{"type": "tool_use", "name": "fetch", "input": {"source": {"url": "https://example.com/"}, "image": "a.png"}}`),
+		image(`{"type": "x", "functionCall": {"\u0061rguments": {"image_url": "https://example.com/"}}}`),
+		`{"model": "tiny", "input": [{"type": "function_call", "arguments": {"video": ["https://example.com/"]}}]}`,
 	} {
 		if status, answer := b.post(t, "/v1/chat/completions", body); status != http.StatusOK {
 			t.Errorf("%s: %d %s", body, status, answer)
