@@ -69,17 +69,15 @@ func (h *handler) forward(w http.ResponseWriter, r *http.Request, path string) {
 	h.answer(ctx, w, resp, exchange{lease: lease, asked: asked, path: path})
 }
 
-// read reads the body of a request, of a bounded size in a bounded time.
+// read reads the body of a request, of a bounded size in a bounded time. The
+// server lifts the deadline at the body's end, where it begins to listen for the
+// client's.
 func (h *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(h.opts.BodyTimeout)) // not with a writer that is no connection
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.opts.BodyTimeout)) // not with a writer that is no connection
 	body, err := readBody(http.MaxBytesReader(w, r.Body, h.opts.MaxBody), r.ContentLength, h.opts.MaxBody)
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case err == nil:
-		// Else the server, which listens for the client's end, would take
-		// the deadline for it.
-		_ = control.SetReadDeadline(time.Time{})
 		return body, nil
 	case tooLarge:
 		return nil, newError(http.StatusRequestEntityTooLarge, "", "request_too_large", fmt.Sprintf("the request is larger than %d bytes", h.opts.MaxBody))

@@ -153,12 +153,20 @@ func TestLongAnswer(t *testing.T) {
 			}
 		}))
 		client := pipetest.Client(t, proxy.New(quickOptions(proxy.Options{Transport: engine.Transport}, "http://localhost")))
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost/v1/completions", strings.NewReader(`{"prompt": "x"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if status, answer := do(t, client, req); status != http.StatusOK || answer != "late" {
-			t.Errorf("%d %q", status, answer)
+		client.Transport.(*http.Transport).ExpectContinueTimeout = time.Hour //nolint:forcetypeassert // pipetest makes it
+		for name, change := range map[string]func(*http.Request){
+			"length":   func(*http.Request) {},
+			"chunked":  func(r *http.Request) { r.ContentLength = -1 },
+			"continue": func(r *http.Request) { r.Header.Set("Expect", "100-continue") },
+		} { // on one connection
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost/v1/completions", strings.NewReader(`{"prompt": "x"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(req)
+			if status, answer := do(t, client, req); status != http.StatusOK || answer != "late" {
+				t.Errorf("%s: %d %q", name, status, answer)
+			}
 		}
 	})
 }
