@@ -12,12 +12,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+
+	"golang.org/x/term"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/runtime/proxy"
 )
 
 // maxAnswerLine caps one line of a streamed answer, and an error's body.
@@ -41,9 +47,9 @@ func (a *app) runVerb() verb {
 		name: "run", remote: true, args: "MODEL [PROMPT]", short: "chat with a model, or get one answer",
 		long: "MODEL is a name of 'metalrun list', or a reference as 'metalrun pull' takes it: what the\n" +
 			"store does not have is pulled. Without a PROMPT every line of stdin is one turn of a chat,\n" +
-			"up to an empty one; with --json every answer is one line then. The engine is that of an\n" +
-			"installed environment and lives as long as the command, unless --endpoint names a running\n" +
-			"'metalrun serve'.",
+			"up to an empty one; with --json every answer is one line then. What fails at a terminal is\n" +
+			"told, and the chat goes on without that turn. The engine is that of an installed environment\n" +
+			"and lives as long as the command, unless --endpoint names a running 'metalrun serve'.",
 		example: "metalrun run ai/smollm2 \"Why is the sky blue?\"\n  metalrun run hf.co/mlx-community/SmolLM2-135M-Instruct-4bit",
 		flags: func(fs *flag.FlagSet) {
 			envFlag(fs, &o.env)
@@ -98,6 +104,7 @@ func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err erro
 	if err != nil {
 		return err
 	}
+	var own *witness
 	if o.endpoint == "" {
 		if _, _, err := a.home(o.env); err != nil {
 			return err
@@ -110,10 +117,10 @@ func (a *app) runRun(ctx context.Context, args []string, o runOptions) (err erro
 		if ep, err = a.startEndpoint(ctx, o.serveOptions); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(ep.witness.instead(err), ep.close(ctx)) }()
-		o.endpoint = ep.url
+		defer func() { err = errors.Join(err, ep.close(ctx)) }()
+		o.endpoint, own = ep.url, ep.witness
 	}
-	c := &chat{app: a, endpoint: o.endpoint, model: name, maxTokens: o.maxTokens}
+	c := &chat{app: a, endpoint: o.endpoint, own: own, model: name, maxTokens: o.maxTokens}
 	if len(args) == 2 {
 		return c.once(ctx, args[1])
 	}
@@ -141,6 +148,7 @@ func (a *app) ensureModel(ctx context.Context, name, word string) (string, error
 type chat struct {
 	app       *app
 	endpoint  string
+	own       *witness // nil = the endpoint is another program's
 	model     string
 	maxTokens int
 	history   []message
@@ -148,14 +156,15 @@ type chat struct {
 
 // once asks one question.
 func (c *chat) once(ctx context.Context, prompt string) error {
-	answer, err := c.ask(ctx, prompt)
+	answer, _, err := c.turn(ctx, prompt)
 	if err == nil && c.app.JSON {
 		return c.app.Result(map[string]string{"model": c.model, "answer": answer}, "")
 	}
 	return err
 }
 
-// loop asks every line of stdin until it ends.
+// loop asks every line of stdin until it ends. At a terminal a turn that fails
+// is told, and another may follow; a script would go on without its answer.
 func (c *chat) loop(ctx context.Context) error {
 	c.app.Note("chat with %s; an empty line or the end of input ends it", c.model)
 	lines := readLines(ctx, c.app.Env.Stdin)
@@ -164,16 +173,48 @@ func (c *chat) loop(ctx context.Context) error {
 		if err != nil || strings.TrimSpace(line) == "" {
 			return err
 		}
-		answer, err := c.ask(ctx, line)
-		if err != nil {
+		var told any
+		answer, last, err := c.turn(ctx, line)
+		switch {
+		case err == nil:
+			told = map[string]string{"model": c.model, "answer": answer}
+		case last || !c.app.typed():
 			return err
+		default:
+			c.app.Clear()
+			told = c.app.Env.Fail(err)
+			c.app.Note("the chat goes on without that turn")
 		}
 		if c.app.JSON { // one line per turn
-			if err := json.NewEncoder(c.app.Env.Stdout).Encode(map[string]string{"model": c.model, "answer": answer}); err != nil {
+			if err := json.NewEncoder(c.app.Env.Stdout).Encode(told); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// typed reports whether stdin is a terminal.
+func (a *app) typed() bool {
+	f, ok := a.Env.Stdin.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// turn asks, and forgets what got no whole answer. After the last turn there is
+// nothing left to ask, or nobody to tell: the engine does not start, nothing
+// listens at the endpoint, the user ended it, or stdout is gone.
+func (c *chat) turn(ctx context.Context, prompt string) (answer string, last bool, err error) {
+	before := len(c.history)
+	answer, err = c.ask(ctx, prompt)
+	if err == nil {
+		return answer, false, nil
+	}
+	c.history = c.history[:before]
+	if why := c.own.refusal(); why != nil {
+		return "", !errors.Is(why, proxy.ErrBackOff), why
+	}
+	network, _ := errors.AsType[*net.OpError](err)
+	_, stdout := errors.AsType[*fs.PathError](err)
+	return "", ctx.Err() != nil || stdout || network != nil && network.Op == "dial", err
 }
 
 // ask streams the answer to stdout, or collects it under --json.

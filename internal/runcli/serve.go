@@ -206,13 +206,16 @@ func (w *witness) Acquire(ctx context.Context, id string) (*proxy.Lease, error) 
 	return lease, err
 }
 
-// instead returns what err, the answer to a request, was about.
-func (w *witness) instead(err error) error {
+// refusal returns why the last request got no engine, once. A nil witness saw
+// none.
+func (w *witness) refusal() error {
+	if w == nil {
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err != nil && w.err != nil {
-		return w.err
-	}
+	err := w.err
+	w.err = nil
 	return err
 }
 
