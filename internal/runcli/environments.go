@@ -92,9 +92,13 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 	return a.Result(out, text)
 }
 
-// envFlag adds --env to a verb that works on one installed environment.
+// envFlag adds --env to a verb that works on one installed environment. What can
+// be no name, a path or what a script left empty, is no word for the only one.
 func envFlag(fs *flag.FlagSet, name *string) {
-	fs.StringVar(name, "env", "", "`environment`, when several are installed")
+	fs.Func("env", "`environment`, when several are installed", func(word string) error {
+		*name = word
+		return bundle.CheckName(word)
+	})
 }
 
 // home opens the install home, and the environment that name means: the only

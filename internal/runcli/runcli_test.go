@@ -154,6 +154,23 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
+// TestEnvironmentName: what can be no environment's name is refused before
+// anything is looked for.
+func TestEnvironmentName(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"run", "x", "y"}, {"serve"}, {"versions"}, {"verify"}, {"uninstall"}} {
+		for _, name := range []string{"../x", "", ".", "a/b", "Upper"} {
+			want := fmt.Sprintf("metalrun: error: %s: invalid value %q for flag --env: name %[2]q: want lower-case letters, digits and dashes, at most 63\nhint: see 'metalrun %[1]s --help'\n", args[0], name)
+			if got := command(t, append(args, "--env", name)...); got != (result{edge.ExitUsage, "", want}) {
+				t.Errorf("%q %q: %+v", args, name, got)
+			}
+		}
+		if got := command(t, append(args, "--env", "other")...); got.code != edge.ExitNotFound {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+}
+
 // TestListen: an address that will not do is named as the user gave it.
 func TestListen(t *testing.T) {
 	t.Parallel()
