@@ -117,26 +117,26 @@ func (a *app) usage() (usage, error) {
 	return u, err
 }
 
-func (u *usage) text(table tableFunc) string {
+func (u *usage) text(table ui.TableFunc) string {
 	return fmt.Sprintf("models in %s, %s free\n%s\nenvironments in %s, %s free\n%s",
 		u.Store, ui.Bytes(u.StoreFree), u.modelTable(table), u.Home, ui.Bytes(u.HomeFree), u.environmentTable(table))
 }
 
-func (u *usage) modelTable(table tableFunc) string {
-	rows := [][]string{{"NAME", "FILES", "SIZE", "OWN", ""}}
+func (u *usage) modelTable(table ui.TableFunc) string {
+	rows := ui.Rows{{"NAME", "FILES", "SIZE", "OWN", ""}}
 	for _, m := range u.Models {
 		remark := m.Problem
 		if m.Missing > 0 && remark == "" {
 			remark = missing(m.Missing, m.Name)
 		}
-		rows = append(rows, []string{shownName(m.Name, m.ID), strconv.Itoa(m.Files), ui.Bytes(m.Size), ui.Bytes(m.Own), remark})
+		rows.Add(shownName(m.Name, m.ID), strconv.Itoa(m.Files), ui.Bytes(m.Size), ui.Bytes(m.Own), remark)
 	}
 	sum := func(name string, n modelstore.Amount, remark string) {
 		if n.Files > 0 {
-			rows = append(rows, []string{name, strconv.Itoa(n.Files), ui.Bytes(n.Bytes), "", remark})
+			rows.Add(name, strconv.Itoa(n.Files), ui.Bytes(n.Bytes), "", remark)
 		}
 	}
-	rows = append(rows, []string{"all models", strconv.Itoa(u.Used.Files), ui.Bytes(u.Used.Bytes), "", "each file once"})
+	rows.Add("all models", strconv.Itoa(u.Used.Files), ui.Bytes(u.Used.Bytes), "", "each file once")
 	sum("shared", u.Shared, "of that, used by several models")
 	sum("unreferenced", u.Unreferenced, "no model uses them; a pull takes from here what it needs, 'metalrun rm --unused' removes them")
 	sum("partial", u.Partial, "downloads that did not end; the same pull goes on there, 'metalrun rm --unused' removes them")
@@ -144,22 +144,22 @@ func (u *usage) modelTable(table tableFunc) string {
 	return table("lrrrl", rows)
 }
 
-func (u *usage) environmentTable(table tableFunc) string {
-	rows := [][]string{{"NAME", "VERSION", "SIZE", ""}}
+func (u *usage) environmentTable(table ui.TableFunc) string {
+	rows := ui.Rows{{"NAME", "VERSION", "SIZE", ""}}
 	for _, e := range u.Environments {
 		for _, v := range e.Versions {
 			remark := ""
 			if v.Active {
 				remark = "active"
 			}
-			rows = append(rows, []string{e.Name, v.Version, ui.Bytes(v.Size), remark})
+			rows.Add(e.Name, v.Version, ui.Bytes(v.Size), remark)
 		}
 		if len(e.Versions) > 1 {
-			rows = append(rows, []string{e.Name, ui.Plural(len(e.Versions), "version"), ui.Bytes(e.Size), "each file once"})
+			rows.Add(e.Name, ui.Plural(len(e.Versions), "version"), ui.Bytes(e.Size), "each file once")
 		}
 	}
 	if u.Unfinished > 0 {
-		rows = append(rows, []string{"unfinished", "", ui.Bytes(u.Unfinished), "of installs that did not end: the next of the same environment goes on, 'metalrun uninstall' removes it"})
+		rows.Add("unfinished", "", ui.Bytes(u.Unfinished), "of installs that did not end: the next of the same environment goes on, 'metalrun uninstall' removes it")
 	}
 	if len(rows) == 1 {
 		return "  none\n"

@@ -78,16 +78,13 @@ func (a *app) inspect(word string) (inspected, error) {
 	return out, err
 }
 
-// tableFunc is [ui.Console.Table].
-type tableFunc func(align string, rows [][]string) string
-
 // text leaves out what the model does not say.
-func (o *inspected) text(table tableFunc) string {
+func (o *inspected) text(table ui.TableFunc) string {
 	m := o.Model
-	var rows [][]string
+	var rows ui.Rows
 	row := func(name, value string) {
 		if value != "" {
-			rows = append(rows, []string{name, strings.ReplaceAll(value, "\n", " ")})
+			rows.Add(name, strings.ReplaceAll(value, "\n", " "))
 		}
 	}
 	row("also called", strings.Join(o.Tags[min(1, len(o.Tags)):], ", "))
@@ -138,14 +135,13 @@ func (o *inspected) disk() string {
 	return text
 }
 
-func (o *inspected) files(table tableFunc) string {
-	rows := make([][]string, 0, 1+len(o.Model.Files)+len(o.Model.Archives))
-	rows = append(rows, []string{"FILE", "KIND", "SIZE", "STATE", "DIGEST"})
+func (o *inspected) files(table ui.TableFunc) string {
+	rows := ui.Rows{{"FILE", "KIND", "SIZE", "STATE", "DIGEST"}}
 	for _, f := range o.Model.Files {
-		rows = append(rows, []string{f.Path, string(f.Kind), ui.Bytes(f.Descriptor.Size), string(o.States[f.Path]), f.Descriptor.Digest.String()})
+		rows.Add(f.Path, string(f.Kind), ui.Bytes(f.Descriptor.Size), string(o.States[f.Path]), f.Descriptor.Digest.String())
 	}
 	for _, l := range o.Model.Archives {
-		rows = append(rows, []string{"(archive)", string(l.Kind), ui.Bytes(l.Descriptor.Size), "", l.Descriptor.Digest.String()})
+		rows.Add("(archive)", string(l.Kind), ui.Bytes(l.Descriptor.Size), "", l.Descriptor.Digest.String())
 	}
 	return table("llrld", rows)
 }

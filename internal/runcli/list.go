@@ -97,15 +97,15 @@ func (m *listedModel) by() string {
 }
 
 func (a *app) listText(all []*listedModel) string {
-	rows := [][]string{{"NAME", "ID", "FORMAT", "PARAMS", "QUANT", "CONTEXT", "SIZE", "SERVED BY"}}
+	rows := ui.Rows{{"NAME", "ID", "FORMAT", "PARAMS", "QUANT", "CONTEXT", "SIZE", "SERVED BY"}}
 	for _, m := range all {
 		tokens := ""
 		if m.Context > 0 {
 			tokens = strconv.FormatInt(m.Context, 10)
 		}
-		rows = append(rows, []string{shownName(m.Name, m.ID), shortID(m.ID), m.Format, m.Parameters, m.Quantization, tokens, ui.Bytes(m.Size), m.by()})
+		rows.Add(shownName(m.Name, m.ID), shortID(m.ID), m.Format, m.Parameters, m.Quantization, tokens, ui.Bytes(m.Size), m.by())
 		for _, tag := range m.Tags[min(1, len(m.Tags)):] {
-			rows = append(rows, []string{tag, "", "", "", "", "", "", "another name of " + m.Name})
+			rows.Add(tag, "", "", "", "", "", "", "another name of "+m.Name)
 		}
 	}
 	return a.Table("lllrlrrl", rows)

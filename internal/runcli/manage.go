@@ -52,17 +52,17 @@ func (a *app) versionsVerb() verb {
 			}
 			versions, err := home.Versions(name)
 			rows := make([]versionRow, 0, len(versions))
-			var text strings.Builder
+			text := ui.Rows{{"", "VERSION", "RELEASE", "SIZE", "REFERENCE"}}
 			for _, v := range versions {
 				r := newVersionRow(v)
 				rows = append(rows, r)
-				mark := " "
+				mark := ""
 				if r.Active {
 					mark = "*"
 				}
-				fmt.Fprintf(&text, "%s %s  %s %s  %s  %s\n", mark, r.Version, r.Environment, r.Release, ui.Bytes(r.Size), r.Reference)
+				text.Add(mark, r.Version, r.Environment+" "+r.Release, ui.Bytes(r.Size), r.Reference)
 			}
-			return errors.Join(a.Result(rows, text.String()), err)
+			return errors.Join(a.Result(rows, a.Table("lllrl", text)), err)
 		},
 	}
 }
@@ -96,7 +96,7 @@ func (a *app) statusVerb() verb {
 			var text strings.Builder
 			fmt.Fprintf(&text, "home      %s\n", home.Dir)
 			for _, s := range all {
-				rows = append(rows, statusText(&text, s))
+				rows = append(rows, statusText(&text, s, a.Table))
 			}
 			if len(all) == 0 {
 				fmt.Fprintf(&text, "installed nothing; metalrun install %s\n", defaultEnvironment())
@@ -106,7 +106,7 @@ func (a *app) statusVerb() verb {
 	}
 }
 
-func statusText(text *strings.Builder, s runtime.Status) statusRow {
+func statusText(text *strings.Builder, s runtime.Status, table ui.TableFunc) statusRow {
 	row := statusRow{Environment: s.Name, Previous: s.Previous, Versions: s.Versions}
 	if s.Active == nil {
 		if s.Problem != nil {
@@ -120,13 +120,17 @@ func statusText(text *strings.Builder, s runtime.Status) statusRow {
 	}
 	active := newVersionRow(*s.Active)
 	row.Active = &active
-	fmt.Fprintf(text, "%s\n  active    %s (%s)\n  reference %s\n  platform  %s, %s or newer\n", s.Name, active.Release, active.Version, active.Reference, s.Active.Env.Platform, s.Active.Env.Platform.Floor())
+	var facts ui.Rows
+	facts.Add("active", fmt.Sprintf("%s (%s)", active.Release, active.Version))
+	facts.Add("reference", active.Reference)
+	facts.Add("platform", fmt.Sprintf("%s, %s or newer", s.Active.Env.Platform, s.Active.Env.Platform.Floor()))
 	if s.Previous != "" {
-		fmt.Fprintf(text, "  previous  %s\n", s.Previous)
+		facts.Add("previous", s.Previous)
 	}
 	for _, p := range s.Active.Marker.Probes {
-		text.WriteString(strings.TrimRight(fmt.Sprintf("  probe     %s: %s %s", p.Name, p.Status, p.Reason), " ") + "\n")
+		facts.Add("probe", fmt.Sprintf("%s: %s %s", p.Name, p.Status, p.Reason))
 	}
+	text.WriteString(s.Name + "\n" + table("ll", facts))
 	return row
 }
 
