@@ -62,7 +62,7 @@ func OpenHome(getenv func(string) string) (*Home, error) {
 	if dir == "" {
 		user := getenv("HOME")
 		if user == "" {
-			return nil, fmt.Errorf("neither %s nor HOME is set: %w", HomeVariable, bundle.ErrNotFound)
+			return nil, fmt.Errorf("neither %s nor HOME is set", HomeVariable)
 		}
 		dir = filepath.Join(user, ".docker", "model-runner")
 	}

@@ -104,7 +104,7 @@ func (h *Home) Active(name string) (*Version, error) {
 	}
 	id := h.activeID(name)
 	if id == "" {
-		return nil, fmt.Errorf("environment %s: no active version: %w", name, bundle.ErrNotFound)
+		return nil, fmt.Errorf("environment %s: version that %s names: %w", name, pointerPath, bundle.ErrNotFound)
 	}
 	v, err := h.load(name, id)
 	if errors.Is(err, bundle.ErrNotFound) {

@@ -65,7 +65,7 @@ func (s *Store) find(x *index, word string) (e entry, tag string, err error) {
 		return entry{}, "", err
 	}
 	_, id, pinned := strings.Cut(strings.TrimSpace(word), "@")
-	where := "not in the store " + s.dir
+	what := fmt.Sprintf("model %q (%s) in the store %s", word, tag, s.dir)
 	for _, e := range x.entries {
 		switch has := e.hasTag(tag); {
 		case pinned && e.ID.String() == id && !x.named(e.ID, tag):
@@ -73,10 +73,10 @@ func (s *Store) find(x *index, word string) (e entry, tag string, err error) {
 		case pinned && e.ID.String() == id, !pinned && has:
 			return e, tag, nil
 		case has:
-			where = fmt.Sprintf("%s is %s now", tag, e.ID)
+			what = fmt.Sprintf("model %q: %s is %s now", word, tag, e.ID)
 		}
 	}
-	return entry{}, "", fmt.Errorf("model %q (%s): %s: %w", word, tag, where, bundle.ErrNotFound)
+	return entry{}, "", fmt.Errorf("%s: %w", what, bundle.ErrNotFound)
 }
 
 // named reports whether a model, whose entry may be there twice, has a tag.

@@ -115,9 +115,9 @@ func (a *app) home(name string) (*runtime.Home, string, error) {
 	case name != "" && slices.Contains(names, name):
 		return home, name, nil
 	case len(names) == 0:
-		return nil, "", edge.WithHint(fmt.Errorf("no environment is installed: %w", bundle.ErrNotFound), "metalrun install %s", defaultEnvironment())
+		return nil, "", edge.WithHint(edge.Errorf(bundle.ErrNotFound, "no environment is installed"), "metalrun install %s", defaultEnvironment())
 	case name != "":
-		return nil, "", fmt.Errorf("environment %q is not installed, only %s: %w", name, strings.Join(names, ", "), bundle.ErrNotFound)
+		return nil, "", edge.Errorf(bundle.ErrNotFound, "environment %q is not installed, only %s", name, strings.Join(names, ", "))
 	case len(names) > 1:
 		return nil, "", edge.Usagef("several environments are installed (%s): choose with --env", strings.Join(names, ", "))
 	}

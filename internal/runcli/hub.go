@@ -6,7 +6,6 @@ package runcli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -136,7 +135,7 @@ func (h *hubFiles) Open(ctx context.Context, desc bundle.Descriptor, offset int6
 			return h.origin.Open(ctx, f.Path, offset)
 		}
 	}
-	return nil, fmt.Errorf("%s: no file of the model: %w", desc.Digest, bundle.ErrNotFound)
+	return nil, edge.Errorf(bundle.ErrNotFound, "%s: no file of the model", desc.Digest)
 }
 
 // spelled is the repository as the hub spells it, where an earlier pull has

@@ -267,13 +267,13 @@ func pickProfile(env *bundle.Environment, name string) (string, error) {
 	case name != "" && slices.Contains(names, name):
 		return name, nil
 	case name != "":
-		return "", fmt.Errorf("engine %q: %s has %s: %w", name, env.Name, strings.Join(names, ", "), bundle.ErrNotFound)
+		return "", edge.Errorf(bundle.ErrNotFound, "engine %q: %s has only %s", name, env.Name, strings.Join(names, ", "))
 	case slices.Contains(names, env.Name):
 		return env.Name, nil
 	case len(names) == 1:
 		return names[0], nil
 	case len(names) == 0:
-		return "", fmt.Errorf("%s has no launch profile: it cannot serve: %w", env.Name, bundle.ErrNotFound)
+		return "", edge.Errorf(bundle.ErrNotFound, "%s has no launch profile: it cannot serve", env.Name)
 	}
 	return "", edge.Usagef("%s has several engines (%s): choose with --engine", env.Name, strings.Join(names, ", "))
 }
