@@ -41,15 +41,17 @@ func (a *app) installVerb() verb {
 			"by one atomic rename. A failure at any point leaves the version before it in place, and\n" +
 			"what came for the next install to go on with. Environments lie in METALRUN_HOME, else\n" +
 			"where Docker Model Runner has its own, ~/.docker/model-runner.\n\n" +
-			"Without a REFERENCE it is " + defaultEnvironment() + "; one in a layout or archive is\n" +
-			"written oci:DIR:tag or oci-archive:FILE.",
+			"Without a REFERENCE it is " + defaultEnvironment() + "; one in a registry is written\n" +
+			"REGISTRY/ORG/NAME:TAG, docker:// before it or not, one in a layout oci:DIR:TAG, one in\n" +
+			"an archive oci-archive:FILE.",
 		example: "metalrun install docker.io/metalpack/vllm-metal:0.30.0\n  metalrun install oci:out:0.32.2",
 		run:     a.runInstall,
 	}
 }
 
 func (a *app) runInstall(ctx context.Context, args []string) (err error) {
-	if len(args) == 0 {
+	named := len(args) > 0
+	if !named {
 		args = []string{defaultEnvironment()}
 	}
 	if err := edge.WantArgs("install", args, "REFERENCE"); err != nil {
@@ -77,6 +79,8 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 	switch {
 	case errors.Is(err, runtime.ErrNotEnvironment):
 		return edge.WithHint(fmt.Errorf("%s: %w", ref, err), "if it is a model: 'metalrun pull %s'", ref)
+	case err != nil && !named:
+		return defaultError(err)
 	case err != nil:
 		return sourceError(ref, err)
 	}
@@ -90,6 +94,20 @@ func (a *app) runInstall(ctx context.Context, args []string) (err error) {
 		text = fmt.Sprintf("%s %s (%s) is already installed and active\n", out.Environment, out.Release, out.Version)
 	}
 	return a.Result(out, text)
+}
+
+// defaultError adds to the error of an environment that nobody named that another
+// may be, and how: Docker Hub says of one that it does not have that who asks is
+// not authorized.
+func defaultError(err error) error {
+	advice := "name another"
+	switch {
+	case errors.Is(err, bundle.ErrUnreachable):
+		advice = "check the network and HTTPS_PROXY, or name another"
+	case !errors.Is(err, bundle.ErrNotFound) && !errors.Is(err, bundle.ErrUnauthorized):
+		return err
+	}
+	return edge.WithHint(err, "install takes %s when no REFERENCE is given; %s: docker://REGISTRY/ORG/NAME:TAG, where docker:// may be left out, oci:DIR:TAG for an OCI layout or oci-archive:FILE for an archive", defaultEnvironment(), advice)
 }
 
 // envFlag adds --env to a verb that works on one installed environment. What can

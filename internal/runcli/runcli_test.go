@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/edge"
 	"github.com/metalpack/metalpack/verify"
 )
@@ -167,6 +168,26 @@ func TestEnvironmentName(t *testing.T) {
 		}
 		if got := command(t, append(args, "--env", "other")...); got.code != edge.ExitNotFound {
 			t.Errorf("%q: %+v", args, got)
+		}
+	}
+}
+
+// TestDefaultError: who named no environment hears that one can be named.
+func TestDefaultError(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err  error
+		want string // "" = no hint
+	}{
+		{bundle.ErrUnreachable, "when no REFERENCE is given; check the network and HTTPS_PROXY, or name another: docker://"},
+		{bundle.ErrUnauthorized, "when no REFERENCE is given; name another: docker://"},
+		{bundle.ErrNotFound, "when no REFERENCE is given; name another: docker://"},
+		{bundle.ErrMismatch, ""},
+	} {
+		err := defaultError(fmt.Errorf("x: %w", tt.err))
+		_, hints := (&edge.Env{}).Classify(err)
+		if !errors.Is(err, tt.err) || edge.Hinted(err) != (tt.want != "") || !strings.Contains(strings.Join(hints, ""), tt.want) {
+			t.Errorf("%v: hints %q", err, hints)
 		}
 	}
 }
