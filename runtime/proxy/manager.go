@@ -135,6 +135,7 @@ func (m *Manager) join(ctx context.Context, id string) (*engine, <-chan struct{}
 		m.current = e
 		go m.run(startCtx, e)
 		return e, nil, nil
+	case e.ended(): // and run is about to say why
 	case e.id == id && !e.draining:
 		e.users++
 		return e, nil, nil
@@ -146,6 +147,20 @@ func (m *Manager) join(ctx context.Context, id string) (*engine, <-chan struct{}
 		go m.retire(context.WithoutCancel(ctx), e)
 	}
 	return nil, e.gone, nil
+}
+
+// ended reports whether the process of e, which was ready, is gone. The caller
+// holds mu of its manager.
+func (e *engine) ended() bool {
+	if e.server == nil {
+		return false
+	}
+	select {
+	case <-e.server.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // lease waits until e is ready.

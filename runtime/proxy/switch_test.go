@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -89,5 +90,37 @@ func TestSwitchWaits(t *testing.T) {
 	}
 	if _, err := b.manager.Acquire(t.Context(), tiny); !errors.Is(err, proxy.ErrClosed) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// TestDead: nobody is sent to an engine whose end is known and not yet told.
+func TestDead(t *testing.T) {
+	t.Parallel()
+	b := start(t, launchtest.Sound)
+	lease, err := b.manager.Acquire(t.Context(), tiny)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.mu.Lock() // the manager waits to tell of the end
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, lease.URL+"/v1/completions", strings.NewReader(`{"prompt": "die"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		_ = resp.Body.Close()
+		t.Errorf("it answers %s", resp.Status)
+	}
+	if lease.Cause() == nil {
+		t.Error("it lives")
+	}
+	lease.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := b.manager.Acquire(ctx, tiny); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	b.mu.Unlock()
+	if _, err := b.manager.Acquire(t.Context(), tiny); !errors.Is(err, proxy.ErrBackOff) {
+		t.Errorf("once it is told: %v", err)
 	}
 }
