@@ -19,6 +19,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -240,6 +241,40 @@ type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
+// TestMetadataOfManifest: which layer it is, and the tree that the manifest names.
+func TestMetadataOfManifest(t *testing.T) {
+	t.Parallel()
+	env, err := (&bundle.Environment{Version: 1, Name: "env"}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	envRow := row(bundle.EnvironmentPath, string(env))
+	envRow.Layer = bundle.MetadataLayer
+	tree := (&bundle.Tree{Entries: []bundle.TreeEntry{envRow}}).Encode()
+	blob := zstdOf(t, tarOf(t, dir("env/"), dir("env/metalpack/"), file("env/metalpack/environment.json", string(env)), file("env/metalpack/tree", string(tree))))
+	layer := desc(bundle.MediaTypeLayerZstd, blob)
+	layer.Annotations = map[string]string{bundle.AnnotationLayer: bundle.MetadataLayer}
+	for name, test := range map[string]struct {
+		layers []bundle.Descriptor
+		tree   string
+		want   error
+	}{
+		"no annotation":    {layers: []bundle.Descriptor{{}, layer}},
+		"the tree":         {layers: []bundle.Descriptor{layer}, tree: bundle.TreeDigest(tree).String()},
+		"another tree":     {layers: []bundle.Descriptor{layer}, tree: "sha256:0", want: bundle.ErrMismatch},
+		"no such layer":    {layers: []bundle.Descriptor{{}}, want: ErrNotEnvironment},
+		"no layers at all": {want: bundle.ErrInvalid},
+	} {
+		m := &ocispec.Manifest{Layers: test.layers, Annotations: map[string]string{bundle.AnnotationTree: test.tree}}
+		c, err := Metadata(t.Context(), m, func(_ context.Context, d bundle.Descriptor) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(blob)), bundle.CheckDescriptor(d)
+		})
+		if !errors.Is(err, test.want) || err == nil && (c.Environment.Name != "env" || c.Layer.Digest != layer.Digest || c.TreeDigest != bundle.TreeDigest(tree)) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	env, err := (&bundle.Environment{Version: 1, Name: "env"}).Encode()
@@ -252,7 +287,7 @@ func TestMetadata(t *testing.T) {
 	good := []item{dir("env/"), dir("env/metalpack/"), file("env/metalpack/environment.json", string(env)), file("env/metalpack/tree", tree)}
 	read := func(name string, items ...item) error {
 		blob := zstdOf(t, tarOf(t, items...))
-		_, _, _, err := Metadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), name)
+		_, _, _, err := readMetadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), name)
 		return err
 	}
 	for _, name := range []string{"env", ""} {
