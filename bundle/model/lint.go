@@ -133,9 +133,10 @@ type LintError struct {
 
 // Error lists the findings, one a line, in brief.
 func (e *LintError) Error() string {
-	var lines []string
-	for _, f := range Brief(e.Findings) {
-		lines = append(lines, f.String())
+	shown := Brief(e.Findings)
+	lines := make([]string, len(shown))
+	for i, f := range shown {
+		lines[i] = f.String()
 	}
 	count := "1 lint error"
 	if len(e.Findings) != 1 {
