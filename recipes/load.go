@@ -80,11 +80,15 @@ func (p place) file(name string) string {
 	return p.label + "/" + name
 }
 
-// Load reads, merges and validates the recipe in a directory, or the embedded
-// recipe of that name; a bare word that is both is the embedded one. Errors
+// Load reads, merges and validates the recipe in a directory, which its file
+// stands for too, or the embedded recipe of that name; a bare word that is both
+// is the embedded one. Errors
 // wrap [bundle.ErrNotFound] and list the known recipes, or [bundle.ErrInvalid];
 // what is wrong in a file is an [*Error], or several joined.
 func Load(nameOrDir string) (*Recipe, error) {
+	if filepath.Base(nameOrDir) == FileName && isFile(nameOrDir) {
+		nameOrDir = filepath.Dir(nameOrDir)
+	}
 	at, err := find(nameOrDir)
 	if err != nil {
 		return nil, err
@@ -116,8 +120,16 @@ func find(nameOrDir string) (place, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(nameOrDir, `/\`) {
 		return place{}, fmt.Errorf("recipe %q: %w", nameOrDir, err)
 	}
+	if isFile(nameOrDir) {
+		return place{}, fmt.Errorf("recipe %q: a file, where a recipe is the directory that holds %s: %w", nameOrDir, FileName, bundle.ErrNotFound)
+	}
 	return place{}, fmt.Errorf("recipe %q: no such directory, and no recipe of that name (known are %s): %w",
 		nameOrDir, strings.Join(Names(), ", "), bundle.ErrNotFound)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
 }
 
 func embedded(name string) (place, error) {

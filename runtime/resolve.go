@@ -5,17 +5,14 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync/atomic"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/bundle/unpack"
-	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 // artifact is what is to be installed, as far as it is known before a layer
@@ -34,7 +31,7 @@ type artifact struct {
 }
 
 // ErrNotEnvironment says that the artifact is something else, perhaps a model.
-var ErrNotEnvironment = errors.New("not a metalpack environment")
+var ErrNotEnvironment = unpack.ErrNotEnvironment
 
 // resolve finds the manifest for host and reads the metadata layer.
 func resolve(ctx context.Context, src bundle.Source, name string, o InstallOptions) (*artifact, error) {
@@ -62,10 +59,8 @@ func resolve(ctx context.Context, src bundle.Source, name string, o InstallOptio
 	if a.manifest, err = bundle.ParseManifest(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", a.desc.Digest, err)
 	}
-	if !slices.ContainsFunc(a.manifest.Layers, func(l bundle.Descriptor) bool {
-		return l.Annotations[bundle.AnnotationLayer] == bundle.MetadataLayer
-	}) {
-		return nil, fmt.Errorf("manifest %s has no layer %q: %w: %w", a.desc.Digest, bundle.MetadataLayer, ErrNotEnvironment, bundle.ErrInvalid)
+	if err := a.readMetadata(ctx, o); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", a.desc.Digest, err)
 	}
 	for _, l := range a.manifest.Layers {
 		layer := l.Annotations[bundle.AnnotationLayer]
@@ -74,37 +69,27 @@ func resolve(ctx context.Context, src bundle.Source, name string, o InstallOptio
 		}
 		a.layers[layer] = l
 	}
-	if err := a.readMetadata(ctx, o); err != nil {
-		return nil, err
-	}
 	// A manifest that was named by its digest comes without an index that
 	// says what it runs on; environment.json always does.
 	return a, a.env.Platform.Runs(o.Host)
 }
 
 // readMetadata fetches the metadata layer.
-func (a *artifact) readMetadata(ctx context.Context, o InstallOptions) (err error) {
-	desc := a.layers[bundle.MetadataLayer]
-	rc, err := a.open(ctx, desc, o.Events)
+func (a *artifact) readMetadata(ctx context.Context, o InstallOptions) error {
+	c, err := unpack.Metadata(ctx, a.manifest, func(ctx context.Context, desc bundle.Descriptor) (io.ReadCloser, error) {
+		return a.open(ctx, desc, o.Events)
+	})
 	if err != nil {
 		return err
 	}
-	defer fsatomic.CloseErr(&err, rc)
-	a.env, a.tree, a.metadata, err = unpack.Metadata(ctx, rc, desc, a.manifest.Annotations[bundle.AnnotationName])
-	if err != nil {
-		return err
-	}
-	sum := bundle.TreeDigest(a.metadata[bundle.TreePath])
-	if want := a.manifest.Annotations[bundle.AnnotationTree]; want != "" && want != sum.String() {
-		return fmt.Errorf("manifest %s: its tree is %s, its annotation says %s: %w", a.desc.Digest, sum, want, bundle.ErrMismatch)
-	}
-	a.id = bundle.VersionID(sum)
+	a.env, a.tree, a.metadata, a.id = c.Environment, c.Tree, c.Files, bundle.VersionID(c.TreeDigest)
 	if _, ok := a.tree.Find(interpreter); !ok {
 		return fmt.Errorf("tree: no %s: %w", interpreter, bundle.ErrInvalid)
 	}
 	if _, ok := a.tree.Find(markerPath); ok {
 		return fmt.Errorf("tree: it lists %s: %w", markerPath, bundle.ErrInvalid)
 	}
+	desc := c.Layer
 	o.Events.Emit(bundle.Event{Kind: bundle.EventDone, What: bundle.Label(desc), Digest: desc.Digest.String(), Offset: desc.Size, Size: desc.Size})
 	return nil
 }

@@ -49,7 +49,8 @@ func Convert(ctx context.Context, uv UV, r *recipes.Recipe, t *target.Target, fi
 	return l, nil
 }
 
-// applicable keeps the pins whose markers are true, each package once.
+// applicable keeps the pins whose markers are true, each package once. A file of
+// none for the target is one for another, and no lock of nothing.
 func applicable(file string, pins []hashedPin, t *target.Target) ([]hashedPin, error) {
 	var out []hashedPin
 	lines := make(map[string]int)
@@ -66,6 +67,9 @@ func applicable(file string, pins []hashedPin, t *target.Target) ([]hashedPin, e
 		}
 		lines[p.name] = p.line
 		out = append(out, p)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: names no package for %s: %w", file, t, bundle.ErrInvalid)
 	}
 	return out, nil
 }

@@ -60,6 +60,9 @@ func parseHashed(file string, data []byte) ([]hashedPin, error) {
 		pin.line = first + 1
 		pins = append(pins, pin)
 	}
+	if len(pins) == 0 {
+		return nil, fmt.Errorf("%s: names no package: %w", file, bundle.ErrInvalid)
+	}
 	return pins, nil
 }
 

@@ -59,6 +59,9 @@ func newReader(name string, f files) (*Reader, error) {
 		Version string `json:"imageLayoutVersion"`
 	}
 	data, err := readSmall(f, "oci-layout", maxLayoutFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: not an OCI image layout, there is no file oci-layout in it: %w", name, bundle.ErrInvalid)
+	}
 	if err == nil {
 		err = bundle.DecodeStrict(data, &version)
 	}

@@ -67,7 +67,7 @@ func Build(ctx context.Context, origin Origin, o Options) (*Artifact, error) {
 	if err := s.hash(ctx, s.files); err != nil {
 		return nil, err
 	}
-	for _, f := range s.findings {
+	for _, f := range Brief(s.findings) {
 		o.Events.Emit(bundle.Event{Kind: bundle.EventNote, What: "lint", Reason: "warning: " + f.String()})
 	}
 	return s.encode(o.Flavor)

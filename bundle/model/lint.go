@@ -79,7 +79,50 @@ func (f Finding) String() string {
 	if f.File != "" {
 		s += fmt.Sprintf("%q: ", f.File)
 	}
+	if f.Fix == "" {
+		return s + f.Message
+	}
 	return s + f.Message + " (" + f.Fix + ")"
+}
+
+// maxListed is how many findings of one rule a human is shown.
+const maxListed = 10
+
+// Brief is what a human is shown of findings: where a rule has more than ten of
+// a severity, one that counts the others stands for them.
+func Brief(findings []Finding) []Finding {
+	type class struct {
+		rule     string
+		severity Severity
+	}
+	count := map[class]int{}
+	for _, f := range findings {
+		count[class{f.Rule, f.Severity}]++
+	}
+	var out []Finding
+	shown := map[class]int{}
+	for _, f := range findings {
+		c := class{f.Rule, f.Severity}
+		switch shown[c]++; {
+		case shown[c] <= maxListed:
+			out = append(out, f)
+		case shown[c] == maxListed+1:
+			out = append(out, Finding{Rule: f.Rule, Severity: f.Severity, Message: fmt.Sprintf("and %d more", count[c]-maxListed)})
+		}
+	}
+	return out
+}
+
+// rank puts first what makes all else beside the point: a directory without
+// weights or config.json is no model, whatever its files are.
+func (f Finding) rank() int {
+	switch {
+	case f.File == "" && f.Rule == RuleWeights:
+		return 0
+	case f.File == "" && f.Rule == RuleConfig:
+		return 1
+	}
+	return 2
 }
 
 // LintError refuses a model. It wraps [bundle.ErrInvalid].
@@ -88,15 +131,16 @@ type LintError struct {
 	Findings []Finding // errors only
 }
 
-// Error lists the findings, one a line.
+// Error lists the findings, one a line, in brief.
 func (e *LintError) Error() string {
-	lines := make([]string, len(e.Findings))
-	for i, f := range e.Findings {
+	shown := Brief(e.Findings)
+	lines := make([]string, len(shown))
+	for i, f := range shown {
 		lines[i] = f.String()
 	}
 	count := "1 lint error"
-	if len(lines) != 1 {
-		count = fmt.Sprintf("%d lint errors", len(lines))
+	if len(e.Findings) != 1 {
+		count = fmt.Sprintf("%d lint errors", len(e.Findings))
 	}
 	return fmt.Sprintf("model %s: %s:\n  %s", e.Name, count, strings.Join(lines, "\n  "))
 }

@@ -89,6 +89,7 @@ func newScan(ctx context.Context, origin Origin, o Options) (*scan, error) {
 	s.readWeights(ctx)
 	s.lintShards(ctx)
 	s.lintTensors()
+	sort.SliceStable(s.findings, func(i, j int) bool { return s.findings[i].rank() < s.findings[j].rank() })
 	return s, s.failed
 }
 

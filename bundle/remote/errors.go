@@ -33,6 +33,9 @@ func (r *Repository) fail(ctx context.Context, what string, err error) error {
 	if httpstream.Classified(err) {
 		return fmt.Errorf("%s: %w", subject, err)
 	}
+	if overlong(err) {
+		return fmt.Errorf("%s: a page of the list has more than %d bytes: %w", subject, maxList, bundle.ErrInvalid)
+	}
 	if errors.Is(err, errdef.ErrNotFound) {
 		return fmt.Errorf("%s: %w", subject, bundle.ErrNotFound)
 	}

@@ -141,7 +141,7 @@ func Open(ref bundle.Reference, o Options) (*Repository, error) {
 		}
 	}
 	r.api, r.lists, r.blobs = open(apiTransport), open(apiTransport), open(blobTransport)
-	r.lists.MaxMetadataBytes = maxList
+	r.lists.Client, r.lists.MaxMetadataBytes = pager{r.lists.Client}, maxList+1
 	return r, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -141,6 +142,29 @@ func TestReferrers(t *testing.T) {
 	got, err := r.Referrers(t.Context(), subject)
 	if err != nil || len(got) != 1 || got[0].Digest != note.Digest || got[0].ArtifactType != "application/x.note" {
 		t.Errorf("after: %v, %v", got, err)
+	}
+}
+
+// TestReferrersTagTooLarge: a registry without the referrers API, whose fallback
+// tag names an index beyond the cap.
+func TestReferrersTagTooLarge(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1<<20 + 1, 1<<20 + 2} {
+		index := []byte(`{"manifests":[]` + strings.Repeat(" ", size-16) + "}")
+		host := regtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "/referrers/") {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			w.Header().Set("Content-Type", bundle.MediaTypeIndex)
+			w.Header().Set("Content-Length", strconv.Itoa(size))
+			_, _ = w.Write(index)
+		}))
+		r, _ := open(t, host, remote.Options{Retries: -1})
+		_, err := r.Referrers(t.Context(), bundle.DescriptorOf(bundle.MediaTypeManifest, []byte("{}")))
+		if !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), "more than 1048576 bytes") {
+			t.Errorf("%d bytes: got %v", size, err)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
 	orasremote "oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
@@ -69,7 +70,8 @@ func (r *Repository) Manifest(ctx context.Context, desc bundle.Descriptor) ([]by
 
 // Referrers implements [bundle.Source]: by the referrers API, or by the
 // fallback tag where a registry has none. Errors: [bundle.ErrUnauthorized],
-// [bundle.ErrUnreachable], [bundle.ErrInvalid] if there are too many.
+// [bundle.ErrUnreachable], [bundle.ErrInvalid] if there are too many or a page of
+// them has more than [maxList] bytes.
 func (r *Repository) Referrers(ctx context.Context, desc bundle.Descriptor) ([]bundle.Descriptor, error) {
 	var all []bundle.Descriptor
 	err := r.lists.Referrers(ctx, desc, "", func(page []ocispec.Descriptor) error {
@@ -84,7 +86,8 @@ func (r *Repository) Referrers(ctx context.Context, desc bundle.Descriptor) ([]b
 
 // Tags lists the repository's tags in the order of the registry, which sorts
 // them: at most about [maxTags]. Errors: [bundle.ErrNotFound] if there is no such
-// repository, [bundle.ErrUnauthorized], [bundle.ErrUnreachable].
+// repository, [bundle.ErrUnauthorized], [bundle.ErrUnreachable],
+// [bundle.ErrInvalid] if a page of them has more than [maxList] bytes.
 func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 	var all []string
 	err := r.lists.Tags(ctx, "", func(page []string) error {
@@ -100,6 +103,26 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 }
 
 var errEnough = errors.New("enough")
+
+// pager is a client whose answers end at [maxList] bytes with an error of their
+// own; cut there by the library they look like a connection that broke.
+type pager struct{ orasremote.Client }
+
+// Do implements [orasremote.Client].
+func (p pager) Do(req *http.Request) (*http.Response, error) {
+	resp, err := p.Client.Do(req)
+	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxList)
+	}
+	return resp, err
+}
+
+// overlong reports whether err is that of a page larger than [maxList], or of the
+// index behind a fallback tag, whose size the library compares by itself.
+func overlong(err error) bool {
+	_, ok := errors.AsType[*http.MaxBytesError](err)
+	return ok || errors.Is(err, errdef.ErrSizeExceedsLimit)
+}
 
 // get sends one GET below the repository and returns the watched body of a
 // 200 or 206; any other answer is an error.

@@ -60,7 +60,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Add(tarOf(f, dir("env/"), file("env/metalpack/tree", "x")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		blob := encoder.EncodeAll(data, nil)
-		env, tree, files, err := Metadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), "")
+		env, tree, files, err := readMetadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), "")
 		if err != nil {
 			return
 		}

@@ -162,7 +162,7 @@ func TestHostileMetadata(t *testing.T) {
 		full := rawTar(t, entries...)
 		at := bytes.Index(full, []byte("env/bin/"))
 		blob := zstdOf(t, slices.Concat(full[:at], full[at+4*512:])) // without bin/, its file and lib/
-		_, _, _, err := Metadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), "env")
+		_, _, _, err := readMetadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), "env")
 		if !errors.Is(err, bundle.ErrInvalid) {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -175,7 +175,7 @@ func TestLargeMetadata(t *testing.T) {
 	t.Parallel()
 	for p, size := range map[string]int64{bundle.EnvironmentPath: MaxEnvironment, bundle.TreePath: bundle.MaxTree, "metalpack/more": 32 << 20} {
 		blob := zstdOf(t, rawTar(t, raw{name: "env/" + p, typeflag: tar.TypeReg, size: size + 1})[5*512:]) // without the good ones
-		_, _, _, err := Metadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), "env")
+		_, _, _, err := readMetadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), "env")
 		if want := fmt.Sprintf("%q: %d bytes, more than %d", p, size+1, size); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}

@@ -11,9 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/metalpack/metalpack/bundle"
+	"github.com/metalpack/metalpack/internal/fsatomic"
 )
 
 // Caps of the metadata layer.
@@ -23,11 +28,48 @@ const (
 	MaxEnvironment   = 8 << 20 // bytes of environment.json, which a reader holds several times over
 )
 
-// Metadata reads the metadata layer from its blob r. The name is that of the
-// environment; "" takes the directory that the layer's entries lie under. Files
-// holds every file of the layer by its path, [bundle.TreePath] included. Errors
-// as for [Layer].
-func Metadata(ctx context.Context, r io.Reader, desc bundle.Descriptor, name string) (env *bundle.Environment, tree *bundle.Tree, files map[string][]byte, err error) {
+// ErrNotEnvironment says that a manifest is that of something else, perhaps a
+// model.
+var ErrNotEnvironment = errors.New("not a metalpack environment")
+
+// Contents is what the metadata layer of an environment holds.
+type Contents struct {
+	Layer       bundle.Descriptor // the layer
+	Environment *bundle.Environment
+	Tree        *bundle.Tree
+	TreeDigest  digest.Digest     // what the manifest's annotation says, if it has one
+	Files       map[string][]byte // every file of the layer by its path, [bundle.TreePath] included
+}
+
+// Metadata finds the metadata layer of an environment's manifest and reads it
+// through open, which is given that layer. Errors: [ErrNotEnvironment], which wraps
+// [bundle.ErrInvalid] too, if there is none; [bundle.ErrMismatch] if the tree is not
+// the one that the manifest names; those of open, and else as for [Layer].
+func Metadata(ctx context.Context, m *ocispec.Manifest, open func(context.Context, bundle.Descriptor) (io.ReadCloser, error)) (c *Contents, err error) {
+	i := slices.IndexFunc(m.Layers, func(l bundle.Descriptor) bool { return l.Annotations[bundle.AnnotationLayer] == bundle.MetadataLayer })
+	if i < 0 {
+		return nil, fmt.Errorf("no layer %q: %w: %w", bundle.MetadataLayer, ErrNotEnvironment, bundle.ErrInvalid)
+	}
+	c = &Contents{Layer: m.Layers[i]}
+	rc, err := open(ctx, c.Layer)
+	if err != nil {
+		return nil, err
+	}
+	defer fsatomic.CloseErr(&err, rc)
+	c.Environment, c.Tree, c.Files, err = readMetadata(ctx, rc, c.Layer, m.Annotations[bundle.AnnotationName])
+	if err != nil {
+		return nil, err
+	}
+	c.TreeDigest = bundle.TreeDigest(c.Files[bundle.TreePath])
+	if want := m.Annotations[bundle.AnnotationTree]; want != "" && want != c.TreeDigest.String() {
+		return nil, fmt.Errorf("its tree is %s, its annotation says %s: %w", c.TreeDigest, want, bundle.ErrMismatch)
+	}
+	return c, nil
+}
+
+// readMetadata reads the layer from its blob r. The name is that of the
+// environment; "" takes the directory that the layer's entries lie under.
+func readMetadata(ctx context.Context, r io.Reader, desc bundle.Descriptor, name string) (env *bundle.Environment, tree *bundle.Tree, files map[string][]byte, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%s: %w", bundle.Label(desc), err)

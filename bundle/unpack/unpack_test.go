@@ -19,6 +19,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/metalpack/metalpack/bundle"
 )
@@ -240,19 +241,55 @@ type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
-func TestMetadata(t *testing.T) {
-	t.Parallel()
-	env, err := (&bundle.Environment{Version: 1, Name: "env"}).Encode()
+// metadataItems is what the metadata layer of an environment holds, and the tree
+// in it.
+func metadataItems(t *testing.T) (items []item, env, tree string) {
+	t.Helper()
+	data, err := (&bundle.Environment{Version: 1, Name: "env"}).Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	envRow := row(bundle.EnvironmentPath, string(env))
+	envRow := row(bundle.EnvironmentPath, string(data))
 	envRow.Layer = bundle.MetadataLayer
-	tree := string((&bundle.Tree{Entries: []bundle.TreeEntry{row("lib/a", "aaa"), envRow}}).Encode())
-	good := []item{dir("env/"), dir("env/metalpack/"), file("env/metalpack/environment.json", string(env)), file("env/metalpack/tree", tree)}
+	env, tree = string(data), string((&bundle.Tree{Entries: []bundle.TreeEntry{row("lib/a", "aaa"), envRow}}).Encode())
+	return []item{dir("env/"), dir("env/metalpack/"), file("env/metalpack/environment.json", env), file("env/metalpack/tree", tree)}, env, tree
+}
+
+// TestMetadataOfManifest: which layer it is, and the tree that the manifest names.
+func TestMetadataOfManifest(t *testing.T) {
+	t.Parallel()
+	items, _, tree := metadataItems(t)
+	sum := bundle.TreeDigest([]byte(tree))
+	blob := zstdOf(t, tarOf(t, items...))
+	layer := desc(bundle.MediaTypeLayerZstd, blob)
+	layer.Annotations = map[string]string{bundle.AnnotationLayer: bundle.MetadataLayer}
+	for name, test := range map[string]struct {
+		layers []bundle.Descriptor
+		tree   string
+		want   error
+	}{
+		"no annotation":    {layers: []bundle.Descriptor{{}, layer}},
+		"the tree":         {layers: []bundle.Descriptor{layer}, tree: sum.String()},
+		"another tree":     {layers: []bundle.Descriptor{layer}, tree: "sha256:0", want: bundle.ErrMismatch},
+		"no such layer":    {layers: []bundle.Descriptor{{}}, want: ErrNotEnvironment},
+		"no layers at all": {want: bundle.ErrInvalid},
+	} {
+		m := &ocispec.Manifest{Layers: test.layers, Annotations: map[string]string{bundle.AnnotationTree: test.tree}}
+		c, err := Metadata(t.Context(), m, func(_ context.Context, d bundle.Descriptor) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(blob)), bundle.CheckDescriptor(d)
+		})
+		if !errors.Is(err, test.want) || err == nil && (c.Environment.Name != "env" || c.Layer.Digest != layer.Digest || c.TreeDigest != sum) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	t.Parallel()
+	good, env, tree := metadataItems(t)
 	read := func(name string, items ...item) error {
 		blob := zstdOf(t, tarOf(t, items...))
-		_, _, _, err := Metadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), name)
+		_, _, _, err := readMetadata(t.Context(), bytes.NewReader(blob), desc(bundle.MediaTypeLayerZstd, blob), name)
 		return err
 	}
 	for _, name := range []string{"env", ""} {
@@ -268,10 +305,10 @@ func TestMetadata(t *testing.T) {
 		"deep":        append(slices.Clone(good), file("env/metalpack/x/y", "")),
 		"twice":       append(slices.Clone(good), good[3]),
 		"link":        append(slices.Clone(good), link("env/metalpack/l", "tree")),
-		"other name":  {dir("x/"), file("x/metalpack/environment.json", string(env)), file("x/metalpack/tree", tree)},
+		"other name":  {dir("x/"), file("x/metalpack/environment.json", env), file("x/metalpack/tree", tree)},
 		"upper case":  {dir("X/")},
 		"dir twice":   {good[0], good[0], good[2], good[3]},
-		"altered env": {good[0], good[1], file("env/metalpack/environment.json", string(env)+"\n"), good[3]},
+		"altered env": {good[0], good[1], file("env/metalpack/environment.json", env+"\n"), good[3]},
 	} {
 		if err := read("", items...); !errors.Is(err, bundle.ErrInvalid) && !errors.Is(err, bundle.ErrMismatch) {
 			t.Errorf("%s: %v", name, err)

@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	ctx, stop := runcli.Signals()
+	ctx, stop := edge.Signals()
 	code := runcli.Main(ctx, &edge.Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv})
 	stop()
 	os.Exit(code)

@@ -39,13 +39,29 @@ func Main(ctx context.Context, env *edge.Env) int {
 	root := a.root()
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
-	root.SetOut(env.Stdout)
+	help := &helpOutput{app: a}
+	root.SetOut(help)
 	root.SetErr(env.Stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if errors.Is(err, edge.ErrUsage) && !edge.Hinted(err) {
 		err = edge.WithHint(err, "see '%s --help'", cmd.CommandPath())
 	}
-	return a.End(ctx, err)
+	return a.End(ctx, errors.Join(err, help.err))
+}
+
+// helpOutput is where cobra writes help and scripts. It keeps the error, which
+// cobra would print or forget.
+type helpOutput struct {
+	app *app
+	err error
+}
+
+// Write implements io.Writer.
+func (h *helpOutput) Write(p []byte) (int, error) {
+	if h.err == nil {
+		h.err = h.app.Print(string(p))
+	}
+	return len(p), nil
 }
 
 // root builds the tree of verbs.

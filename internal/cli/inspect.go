@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -199,9 +200,11 @@ func (out *inspected) add(ctx context.Context, src bundle.Source, d bundle.Descr
 	}
 	twin := out.twin(row)
 	if twin == nil {
-		if err := row.readMetadata(ctx, src, m); err != nil {
+		c, err := unpack.Metadata(ctx, m, func(ctx context.Context, l bundle.Descriptor) (io.ReadCloser, error) { return src.Open(ctx, l, 0) })
+		if err != nil {
 			return err
 		}
+		row.Environment, row.tree, row.encoded, row.TreeDigest = c.Environment, c.Tree, c.Files[bundle.TreePath], c.TreeDigest.String()
 		row.Files, row.Unpacked = len(row.tree.Entries)+1, row.tree.Size()+int64(len(row.encoded)) // the tree does not list itself
 		row.Platform, row.Floor = row.Environment.Platform.String(), row.Environment.Platform.Floor()
 		twin = &row
@@ -237,31 +240,6 @@ func (m *inspectedManifest) layers(from *ocispec.Manifest, twin *inspectedManife
 			Descriptor: l, Name: name, Entries: entries[name], Unpacked: sizes[name], Share: float64(l.Size) / float64(max(m.Size, 1)),
 		})
 	}
-}
-
-// readMetadata fetches the metadata layer. The tree in it is what the manifest
-// says.
-func (m *inspectedManifest) readMetadata(ctx context.Context, src bundle.Source, from *ocispec.Manifest) (err error) {
-	i := slices.IndexFunc(from.Layers, func(l bundle.Descriptor) bool { return l.Annotations[bundle.AnnotationLayer] == bundle.MetadataLayer })
-	if i < 0 {
-		return fmt.Errorf("no metadata layer, so not an environment of metalpack: %w", bundle.ErrInvalid)
-	}
-	rc, err := src.Open(ctx, from.Layers[i], 0)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rc.Close()) }()
-	env, tree, files, err := unpack.Metadata(ctx, rc, from.Layers[i], from.Annotations[bundle.AnnotationName])
-	if err != nil {
-		return err
-	}
-	m.Environment, m.tree, m.encoded = env, tree, files[bundle.TreePath]
-	sum := bundle.TreeDigest(m.encoded).String()
-	if m.TreeDigest != "" && m.TreeDigest != sum {
-		return fmt.Errorf("its tree is %s, its annotation says %s: %w", sum, m.TreeDigest, bundle.ErrMismatch)
-	}
-	m.TreeDigest = sum
-	return nil
 }
 
 // environment reads an environment for a verb that wants no model.

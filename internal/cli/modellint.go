@@ -32,7 +32,7 @@ func (a *app) newModelLintCmd() *cobra.Command {
 			"in a registry, layout or archive, of which only the manifest, small files and\n" +
 			"safetensors headers are read. Errors are what 'model build' refuses: they exit with\n" +
 			"1. Warnings alone exit with 0. What the author of an artifact allowed is reported all\n" +
-			"the same.",
+			"the same. The text shows ten findings of a rule, JSON and SARIF all.",
 		Example: "  metalpack model lint ./SmolLM2-135M\n" +
 			"  metalpack model lint hf.co/mlx-community/SmolLM2-135M-Instruct-4bit\n" +
 			"  metalpack model lint docker.io/ai/smollm2:135m --format sarif",
@@ -129,7 +129,7 @@ func (a *app) lintOrigin(ctx context.Context, word string, o model.Options) (fin
 
 func lintText(r lintResult) string {
 	var b strings.Builder
-	for _, f := range r.Findings {
+	for _, f := range model.Brief(r.Findings) {
 		fmt.Fprintf(&b, "%s: %s\n", f.Severity, f)
 	}
 	fmt.Fprintf(&b, "%s: %s, %s\n", r.Source, ui.Plural(r.Errors, "error"), ui.Plural(r.Warnings, "warning"))

@@ -17,6 +17,7 @@ import (
 	"github.com/metalpack/metalpack/bundle/remote"
 	"github.com/metalpack/metalpack/bundle/transports"
 	"github.com/metalpack/metalpack/internal/edge"
+	"github.com/metalpack/metalpack/recipes"
 )
 
 // parseSource reads a reference of the command line.
@@ -37,8 +38,20 @@ func localHint(err error, word string) error {
 		return edge.WithHint(err, "for the layout in the directory %s write %s", word, edge.Quote("oci:"+word))
 	case exists(filepath.Join(word, "config.json")):
 		return edge.WithHint(err, "'metalpack model lint %s' says what is wrong with the model in that directory, 'metalpack model build %s -o DEST' makes an artifact of it", edge.Quote(word), edge.Quote(word))
+	case exists(filepath.Join(word, recipes.FileName)):
+		return edge.WithHint(err, "'metalpack build %s -o DEST' makes an artifact of the recipe in that directory", edge.Quote(word))
 	case exists(word) && !isDir(word):
 		return edge.WithHint(err, "for the archive in the file %s write %s", word, edge.Quote("oci-archive:"+word))
+	}
+	return err
+}
+
+// placeHint says what a path is, if the transport before it is not that of what
+// is there.
+func placeHint(err error, ref bundle.Reference) error {
+	layout := ref.Transport == bundle.TransportLayout && !exists(filepath.Join(ref.Path, "oci-layout"))
+	if layout || ref.Transport == bundle.TransportArchive && isDir(ref.Path) {
+		return localHint(err, ref.Path)
 	}
 	return err
 }

@@ -167,7 +167,7 @@ func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, 
 	}
 	src, closeSource, err := transports.OpenSource(ref, a.remote())
 	if err != nil {
-		return nil, bundle.Descriptor{}, ref, nil, err
+		return nil, bundle.Descriptor{}, ref, nil, placeHint(err, ref)
 	}
 	root, err := src.Resolve(ctx, ref.Name())
 	if err != nil {

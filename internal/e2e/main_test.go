@@ -11,12 +11,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	goruntime "runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -30,19 +28,14 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"metalpack": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			program(ctx, stop, cli.Main)
-		},
-		"metalrun": func() {
-			ctx, stop := runcli.Signals()
-			program(ctx, stop, runcli.Main)
-		},
+		"metalpack": func() { program(cli.Main) },
+		"metalrun":  func() { program(runcli.Main) },
 	})
 }
 
 // program is what the main functions in cmd do.
-func program(ctx context.Context, stop context.CancelFunc, run func(context.Context, *edge.Env) int) {
+func program(run func(context.Context, *edge.Env) int) {
+	ctx, stop := edge.Signals()
 	code := run(ctx, &edge.Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: mortal(os.Stderr), Getenv: os.Getenv})
 	stop()
 	os.Exit(code)

@@ -3,7 +3,8 @@
 
 // Package edge is what both programs share where they touch the user: the
 // process environment as a value, the table from error to exit code, the table
-// from error to hints, and the last lines a failed command prints.
+// from error to hints, the last lines a failed command prints, and the signals
+// that end a program.
 //
 // A command returns an error; [Env.Fail] prints "program: error: …" and the
 // hints on stderr, and returns what --json prints of it and the exit code. Each

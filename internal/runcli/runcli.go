@@ -54,12 +54,7 @@ func (a *app) verbs() []verb {
 func Main(ctx context.Context, env *edge.Env) int {
 	env.Program, env.Rows = "metalrun", rows()
 	a := &app{Console: ui.Console{Env: env}}
-	err := a.dispatch(ctx, env.Args)
-	if unread(err) { // who did not read on has seen enough: that is nothing to tell
-		a.Clear()
-		return exitPipe
-	}
-	return a.End(ctx, err)
+	return a.End(ctx, a.dispatch(ctx, env.Args))
 }
 
 func (a *app) dispatch(ctx context.Context, args []string) error {

@@ -95,7 +95,8 @@ func (c *Console) Document(v any) error {
 }
 
 // End ends a run with what it came to, which under --json it prints, and returns
-// the exit code. If ctx is done the run was interrupted.
+// the exit code. If ctx is done the run was interrupted. A stdout that nobody
+// reads ends it without a word, as SIGPIPE would: [edge.ExitPipe].
 func (c *Console) End(ctx context.Context, err error) int {
 	c.Clear()
 	if err == nil && c.result != nil {
@@ -104,6 +105,8 @@ func (c *Console) End(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return edge.ExitOK
+	case c.Env.Unread(err):
+		return edge.ExitPipe
 	case context.Cause(ctx) != nil:
 		err = context.Canceled
 	}

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"syscall"
 	"testing"
 
@@ -70,6 +72,36 @@ func TestConsoleEnd(t *testing.T) {
 	c = &ui.Console{Env: &edge.Env{Program: "metalrun", Stdout: full{&out}, Stderr: &msg}, JSON: true}
 	if code := c.End(t.Context(), c.Result(1, "")); code != edge.ExitError {
 		t.Errorf("exit code %d, %s", code, msg.String())
+	}
+}
+
+// A stdout that nobody reads is told to nobody, in both forms; an error is, and
+// so is a pipe to somebody else that broke.
+func TestConsoleUnread(t *testing.T) {
+	t.Parallel()
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	in.Close()
+	missing := fmt.Errorf("tag 9: %w", bundle.ErrNotFound)
+	for name, tt := range map[string]struct {
+		json   bool
+		do     func(c *ui.Console) error
+		code   int
+		stderr string
+	}{
+		"text":        {false, func(c *ui.Console) error { return c.Result(1, "one\n") }, edge.ExitPipe, ""},
+		"json":        {true, func(c *ui.Console) error { return c.Result(1, "one\n") }, edge.ExitPipe, ""},
+		"json, error": {true, func(*ui.Console) error { return missing }, edge.ExitNotFound, "metalrun: error: tag 9: not found\n"},
+		"another":     {true, func(*ui.Console) error { return &fs.PathError{Op: "write", Path: "x", Err: syscall.EPIPE} }, edge.ExitError, "metalrun: error: write x: broken pipe\n"},
+	} {
+		var msg bytes.Buffer
+		c := &ui.Console{Env: &edge.Env{Program: "metalrun", Stdout: out, Stderr: &msg}, JSON: tt.json}
+		if code := c.End(t.Context(), tt.do(c)); code != tt.code || msg.String() != tt.stderr {
+			t.Errorf("%s: exit code %d, want %d; %q", name, code, tt.code, msg.String())
+		}
 	}
 }
 

@@ -1,7 +1,7 @@
 // Copyright The metalpack Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package runcli
+package edge
 
 import (
 	"context"
@@ -12,13 +12,14 @@ import (
 	"syscall"
 )
 
-// exitPipe is what a shell makes of a program that SIGPIPE ends.
-const exitPipe = 128 + int(syscall.SIGPIPE)
+// ExitPipe is what a shell makes of a program that SIGPIPE ends.
+const ExitPipe = 128 + int(syscall.SIGPIPE)
 
 // Signals returns the context that the signals end which ask a program to end:
 // Ctrl-C, kill, and a terminal that is closed, unless nohup has that ignored. A
 // second one ends the program at once. A write to a pipe that nobody reads is an
-// error and not the end, so that an engine is stopped and what it had is removed.
+// error and not the end, so that what is being written is finished or removed, and
+// an engine is stopped.
 func Signals() (ctx context.Context, stop context.CancelFunc) {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
@@ -30,8 +31,13 @@ func Signals() (ctx context.Context, stop context.CancelFunc) {
 	return ctx, stop
 }
 
-// unread reports whether err says that nobody reads stdout any more.
-func unread(err error) bool {
-	e, ok := errors.AsType[*fs.PathError](err)
-	return ok && e.Path == os.Stdout.Name() && errors.Is(e, syscall.EPIPE)
+// Unread reports whether err says that nobody reads stdout any more: who did not
+// read on has seen enough, and that is nothing to tell.
+func (e *Env) Unread(err error) bool {
+	out, ok := e.Stdout.(*os.File)
+	if !ok {
+		return false
+	}
+	failed, ok := errors.AsType[*fs.PathError](err)
+	return ok && failed.Path == out.Name() && errors.Is(failed, syscall.EPIPE)
 }
