@@ -9,8 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/metalpack/metalpack/bundle"
 )
 
 // TestServerWrites (HOSTILE D5): what a server writes to the directory that it was
@@ -78,4 +81,23 @@ func storeBytes(t *testing.T, s *Store) map[string][]byte {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// TestStoreOfAnother (HOSTILE D7): a store, or a part of it, that belongs to another
+// user. Only root can give a directory away.
+func TestStoreOfAnother(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("not root")
+	}
+	for _, part := range []string{"", "blobs", "blobs/sha256", "manifests", "manifests/sha256"} {
+		s := newStore(t)
+		pull(t, s, newModel(t, `{}`), "x")
+		if err := os.Chown(filepath.Join(s.dir, part), 12345, -1); err != nil {
+			t.Skip(err)
+		}
+		if _, err := Open(s.dir, t.TempDir()); !errors.Is(err, bundle.ErrInvalid) || !strings.Contains(err.Error(), "belongs to another user (uid 12345)") {
+			t.Errorf("%q: %v", part, err)
+		}
+	}
 }
