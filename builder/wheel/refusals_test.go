@@ -156,6 +156,7 @@ func refusals() map[string]string {
 		"Z9 byte code of another case":           "torch/__PyCache__/__init__.cpython-312.PYC: refused by rule pycache, which a recipe can waive",
 		"Z9 byte code without a source":          "torch.pyc: refused by rule pycache, which a recipe can waive",
 		"Z9 stale byte code":                     "torch/__pycache__/__init__.cpython-312.pyc: refused by rule pycache, which a recipe can waive",
+		"bomb of modest files":                   "more than 268435456 bytes inflated, and more than 50 times its size",
 		"bomb of small files":                    "more than 34359738368 bytes inflated, or more than 500 times its size",
 		"bomb":                                   `"zeros.bin": inflates more than 500 times`,
 	}
