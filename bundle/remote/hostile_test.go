@@ -4,7 +4,6 @@
 package remote_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -45,12 +44,12 @@ func TestChallenges(t *testing.T) {
 				t.Fatal(err)
 			}
 			var elsewhere atomic.Int32
-			r, _ := open(t, host, remote.Options{Credentials: store, Retries: -1, Client: &http.Client{Transport: answers(func(req *http.Request) http.Header {
+			r, _ := open(t, host, remote.Options{Credentials: store, Retries: -1, Client: &http.Client{Transport: answers{http.StatusUnauthorized, func(req *http.Request) http.Header {
 				if req.URL.Host != host {
 					elsewhere.Add(1)
 				}
 				return http.Header{"Www-Authenticate": challenges}
-			})}})
+			}}}})
 			if _, err := r.Resolve(t.Context(), "v1"); err == nil || elsewhere.Load() != 0 {
 				t.Errorf("%d requests elsewhere: %v", elsewhere.Load(), err)
 			}
@@ -58,13 +57,16 @@ func TestChallenges(t *testing.T) {
 	}
 }
 
-// answers refuses every request, with the header that it makes.
-type answers func(*http.Request) http.Header
+// answers says the same to every request, with the header that it makes.
+type answers struct {
+	status int
+	header func(*http.Request) http.Header
+}
 
 func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{
-		Status: "401 Unauthorized", StatusCode: http.StatusUnauthorized, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: a(req), Body: http.NoBody, Request: req,
+		Status: http.StatusText(a.status), StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: a.header(req), Body: http.NoBody, Request: req,
 	}, nil
 }
 
@@ -127,12 +129,12 @@ func TestLongHeader(t *testing.T) {
 // that begins or ends like it, nor for another port of it.
 func TestExactHost(t *testing.T) {
 	var sent atomic.Value
-	client := &http.Client{Transport: answers(func(req *http.Request) http.Header {
+	client := &http.Client{Transport: answers{http.StatusUnauthorized, func(req *http.Request) http.Header {
 		if a := req.Header.Get("Authorization"); a != "" {
 			sent.Store(req.URL.Host)
 		}
 		return http.Header{"Www-Authenticate": {`Basic realm="x"`}}
-	})}
+	}}}
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	var auths []string
 	for _, host := range []string{"r.example", "r.example:5000", "https://index.docker.io/v1/", "docker.io", "registry-1.docker.io"} {
@@ -162,12 +164,12 @@ func TestRedirectsRefused(t *testing.T) {
 	data := []byte("x")
 	for _, to := range []string{"file:///etc/passwd", "ftp://198.51.100.9/x", "gopher://198.51.100.9/x", "http://198.51.100.9/x", "http://203.0.113.7/x"} {
 		var asked atomic.Int32
-		client := &http.Client{Transport: redirects(func(req *http.Request) string {
+		client := &http.Client{Transport: answers{http.StatusTemporaryRedirect, func(req *http.Request) http.Header {
 			if asked.Add(1); req.URL.Host != "203.0.113.7" || req.URL.Scheme != "https" {
 				t.Errorf("asked %s", req.URL)
 			}
-			return to
-		})}
+			return http.Header{"Location": {to}}
+		}}}
 		r, _ := open(t, "203.0.113.7", remote.Options{Client: client, Retries: -1})
 		rc, err := r.Open(t.Context(), bundle.DescriptorOf(bundle.MediaTypeLayerGzip, data), 0)
 		if err == nil {
@@ -177,16 +179,6 @@ func TestRedirectsRefused(t *testing.T) {
 			t.Errorf("%s: %d requests: %v", to, asked.Load(), err)
 		}
 	}
-}
-
-// redirects sends every request on.
-type redirects func(*http.Request) string
-
-func (f redirects) RoundTrip(req *http.Request) (*http.Response, error) {
-	return &http.Response{
-		Status: "307 Temporary Redirect", StatusCode: http.StatusTemporaryRedirect, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Location": {f(req)}}, Body: io.NopCloser(bytes.NewReader(nil)), Request: req,
-	}, nil
 }
 
 // TestChallengeElsewhere (HOSTILE N5): storage that a blob lies in asks for a
