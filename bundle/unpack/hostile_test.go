@@ -39,6 +39,8 @@ func TestHostileLayers(t *testing.T) {
 		"T12 other case":         replace(a, file("env/lib/A", "aaa")),
 		"T16 FIFO":               replace(a, with(file(a, ""), func(h *tar.Header) { h.Typeflag = tar.TypeFifo })),
 		"T16 device":             replace(a, with(file(a, ""), func(h *tar.Header) { h.Typeflag = tar.TypeChar })),
+		"T16 device numbers":     change(a, func(h *tar.Header) { h.Devmajor = 1 }),
+		"T6 target of a file":    change(a, func(h *tar.Header) { h.Linkname = "b" }),
 		"T17 setuid":             change(a, func(h *tar.Header) { h.Mode = 0o4755 }),
 		"T17 world":              change(a, func(h *tar.Header) { h.Mode = 0o666 }),
 		"T17 executable":         change(a, func(h *tar.Header) { h.Mode = 0o755 }),

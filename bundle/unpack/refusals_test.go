@@ -36,6 +36,8 @@ func refusals() map[string]string {
 		"T16 multivolume":               `tar: "env/lib/a": type 'M' is refused`,
 		"T16 socket of old":             `tar: "env/lib/a": type 's' is refused`,
 		"T16 unknown":                   `tar: "env/lib/a": type 'Z' is refused`,
+		"T16 device numbers":            `tar: "env/lib/a": device numbers`,
+		"T6 target of a file":           `tar: "env/lib/a": a link target`,
 		"T17 directory":                 `tar: "env/lib/": directory with mode 0 and size 0`,
 		"T17 executable":                `tar: "lib/a" has mode 0755 and 3 bytes, the tree says 0644 and 3`,
 		"T17 owner":                     `tar: "env/lib/a": owner 1000:0 "":"", want 0:0 without names`,
