@@ -166,6 +166,9 @@ func entryPlatform(d Descriptor) (Platform, error) {
 	if d.Platform == nil || d.MediaType != MediaTypeManifest {
 		return Platform{}, fmt.Errorf("index entry %s: want a manifest with a platform: %w", d.Digest, ErrInvalid)
 	}
+	if v := d.Platform.Variant; v != "" && (v != "v8" || d.Platform.Architecture != "arm64") || len(d.Platform.OSFeatures) > 0 {
+		return Platform{}, fmt.Errorf("index entry %s: platform with a variant or features, which nobody here can judge: %w", d.Digest, ErrInvalid)
+	}
 	p := Platform{OS: d.Platform.OS, Arch: d.Platform.Architecture, MacOS: d.Platform.OSVersion}
 	if v, ok := cutFloor(d.Annotations[AnnotationFloor], "glibc "); ok {
 		p.Glibc, p.MacOS = v, ""

@@ -54,6 +54,7 @@ func TestParseSource(t *testing.T) {
 	}
 }
 
+// TestParseSourceRefuses: HOSTILE N7 and D1 among what is refused.
 func TestParseSourceRefuses(t *testing.T) {
 	t.Parallel()
 	hexes := strings.Repeat("a", 64)
@@ -61,7 +62,8 @@ func TestParseSourceRefuses(t *testing.T) {
 		"", "name", ":tag", "Org/name", "org//name", "org/name:", "org/name:../x", "org/name:" + strings.Repeat("a", 129), "org/na me", "org/../name",
 		"docker.io@evil.com/x", "user@r.example/x", "r.example/a%2fb", "r.example:99999999/a", "r..example/a", "-r.example/a",
 		"org/name@sha256:" + hexes[1:], "org/name@sha256:" + strings.ToUpper(hexes), "org/name@md5:" + hexes[:32], "org/name@sha256:" + hexes + "\n", "org/name@sha256:../../x",
-		"org/name@v1", "x:y@sha256", "docker://", "oci:", "oci::v1", "oci:dir:a b", "oci-archive:", "r.example/" + strings.Repeat("a", 256), "https://r.example/a",
+		"org/name@sha512:" + hexes, "org/name@SHA256:" + hexes, "docker.io/org/name:v1:v2",
+		"org/name@v1", "x:y@sha256", "r.example/a:../x", "r.example/a:v1%2f..", "r.example%2fa/b", "r.example:80@evil.com/x", "org/name:v1@sha256:" + hexes + "@sha256:" + hexes, "docker://", "oci:", "oci::v1", "oci:dir:a b", "oci-archive:", "r.example/" + strings.Repeat("a", 256), "https://r.example/a",
 	} {
 		if ref, err := bundle.ParseSource(in, ""); !errors.Is(err, bundle.ErrInvalid) {
 			t.Errorf("%q: got %+v, %v", in, ref, err)

@@ -61,7 +61,10 @@ func requirementsOf(r *recipes.Recipe) (string, error) {
 	}
 	text := strings.ReplaceAll(string(data), "\r\n", "\n")
 	for i, line := range strings.Split(text, "\n") {
-		if strings.HasPrefix(strings.TrimSpace(line), "-") {
+		switch {
+		case strings.ContainsAny(line, "\r\ufeff"): // uv sees another line behind it
+			return "", fmt.Errorf("%s:%d: a carriage return without a line feed, or a byte order mark: %w", r.Requirements, i+1, bundle.ErrInvalid)
+		case strings.HasPrefix(strings.TrimSpace(line), "-"):
 			return "", fmt.Errorf("%s:%d: option lines are not accepted; indexes are configured in uv: %w", r.Requirements, i+1, bundle.ErrInvalid)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"strings"
 
 	"github.com/metalpack/metalpack/builder/wheel/wheeltest"
@@ -143,5 +144,24 @@ func forgedArchives() map[string][]byte {
 		"Z4 stored of two sizes":       set(two(wheeltest.Options{Store: true}), sigCentral, 0, 24, 1),
 		"Z4 directory with content":    set(extra(wheeltest.Member{Name: "dx", Content: "hidden"}), sigCentral, -1, lenCentral+1, '/'),
 		"bomb of small files":          build(bomb, wheeltest.Options{}),
+		"bomb of modest files":         modest(),
 	}
+}
+
+// modest is a wheel of 1 MB whose members say that they inflate 320 times, to
+// 20 MiB each, which is not too much for any of them, and is for all together.
+func modest() []byte {
+	files := map[string]string{}
+	noise := rand.NewChaCha8([32]byte{})
+	for i := range 16 {
+		b := make([]byte, 64<<10)
+		_, _ = noise.Read(b) // which cannot fail
+		files[fmt.Sprintf("%02d.bin", i)] = string(b)
+	}
+	data := build(files, wheeltest.Options{})
+	for i := range 16 {
+		at := bytes.LastIndex(data, fmt.Appendf(nil, "%02d.bin", i)) // in the central directory
+		le.PutUint32(data[at-lenCentral+24:], 20<<20)
+	}
+	return data
 }

@@ -110,7 +110,8 @@ func hostileWheels() map[string][]byte {
 			return rest[strings.Index(rest, "\n")+1:]
 		}),
 		"Z6 unlisted file": extra(wheeltest.Member{Name: "evil.py", Content: "x"}),
-		"Z6 extra row":     record(func(s string) string { return s + "gone.py,sha256=,0\n" }),
+		"Z6 extra row":     record(func(s string) string { return s + "gone.py,sha256=" + strings.Repeat("A", 43) + ",0\n" }),
+		"Z6 empty hash":    record(swap("demo.py,sha256=", "demo.py,sha256=,6\nx.py,sha256=")),
 		"Z6 row twice":     record(func(s string) string { return s + s }),
 		"Z6 wrong size":    record(swap(",6\n", ",7\n")),
 		"Z6 no hash": record(func(s string) string {
@@ -162,10 +163,9 @@ func TestHostile(t *testing.T) {
 			if !errors.Is(err, bundle.ErrInvalid) && !errors.Is(err, bundle.ErrMismatch) {
 				t.Fatalf("error %v", err)
 			}
-			if !strings.HasPrefix(err.Error(), hostileName+": ") {
-				t.Errorf("the error does not begin with the wheel: %v", err)
+			if want := refusals()[name]; !strings.HasPrefix(err.Error(), hostileName+": ") || want == "" || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v; want the wheel and %q", err, want)
 			}
-			t.Log(err)
 		})
 	}
 	if _, err := open(good(), hostileName); err != nil {

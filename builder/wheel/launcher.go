@@ -101,8 +101,8 @@ func parseEntryPoints(data []byte, python string) (map[string][]byte, error) {
 			return nil, invalid("more than %d commands", maxCommands)
 		}
 	}
-	if s.Err() != nil {
-		return nil, invalid("%w", s.Err())
+	if s.Err() != nil { // of a reader of bytes there is no other
+		return nil, invalid("a line is longer than %d bytes", bufio.MaxScanTokenSize)
 	}
 	return commands, nil
 }

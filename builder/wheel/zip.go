@@ -23,7 +23,9 @@ const (
 	MaxMember    = 8 << 30  // bytes of one file, inflated
 	MaxTotal     = 32 << 30 // bytes of all files, inflated
 	MaxRatio     = 500
+	MaxWhole     = 50 // the same for a wheel of more than wholeFrom bytes; real ones reach 9
 	ratioFrom    = 1 << 20
+	wholeFrom    = 256 << 20
 )
 
 // Records of a ZIP file (APPNOTE.TXT section 4.3).
@@ -243,6 +245,9 @@ func (a *archive) readCentral(d directory) error {
 		a.byName[m.name] = len(a.members)
 		if total += m.size; total > MaxTotal || total > ratioFrom && total/MaxRatio > a.size {
 			return invalid("more than %d bytes inflated, or more than %d times its size", int64(MaxTotal), MaxRatio)
+		}
+		if total > wholeFrom && total/MaxWhole > a.size {
+			return invalid("more than %d bytes inflated, and more than %d times its size", int64(wholeFrom), MaxWhole)
 		}
 		a.members = append(a.members, m)
 	}

@@ -67,9 +67,25 @@ func (d directory) open(name string) (*section, error) {
 }
 
 func (d directory) names() ([]string, error) {
-	entries, err := fs.ReadDir(d.root.FS(), "blobs/sha256")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	f, err := d.root.Open("blobs/sha256")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
+	}
+	names, err := blobNames(f, maxArchiveEntries)
+	return names, errors.Join(err, f.Close())
+}
+
+// blobNames lists the blobs of a directory, which may hold most files.
+func blobNames(dir fs.ReadDirFile, most int) ([]string, error) {
+	entries, err := dir.ReadDir(most + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(entries) > most {
+		return nil, fmt.Errorf("blobs/sha256: more than %d files: %w", most, bundle.ErrInvalid)
 	}
 	var out []string
 	for _, e := range entries {
@@ -77,6 +93,7 @@ func (d directory) names() ([]string, error) {
 			out = append(out, "blobs/sha256/"+e.Name())
 		}
 	}
+	slices.Sort(out)
 	return out, nil
 }
 

@@ -49,7 +49,7 @@ import (
 const (
 	maxIndexEntries   = 4096
 	maxLayoutFile     = 4 << 10
-	maxArchiveEntries = 1 << 18
+	maxArchiveEntries = 1 << 18 // of an archive, and files among the blobs of a directory
 )
 
 // layoutFile is the content of the file oci-layout.

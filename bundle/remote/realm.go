@@ -118,16 +118,33 @@ func liesIn(addrs []netip.Addr, p netip.Prefix) bool {
 // none: behind a proxy it may be the proxy that knows it.
 func addresses(ctx context.Context, host string) []netip.Addr {
 	if addr, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{addr.Unmap().WithZone("")}
+		return []netip.Addr{reached(addr)}
 	}
 	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return nil
 	}
 	for i := range found {
-		found[i] = found[i].Unmap().WithZone("")
+		found[i] = reached(found[i])
 	}
 	return found
+}
+
+var (
+	nat64     = netip.MustParsePrefix("64:ff9b::/96")
+	sixToFour = netip.MustParsePrefix("2002::/16")
+)
+
+// reached is the IPv4 address that an IPv6 one leads to, if it does.
+func reached(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	switch b := addr.As16(); {
+	case nat64.Contains(addr):
+		return netip.AddrFrom4([4]byte(b[12:]))
+	case sixToFour.Contains(addr):
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	}
+	return addr
 }
 
 // isNumber reports whether a host that is no address in the usual form ends in

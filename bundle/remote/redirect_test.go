@@ -21,7 +21,8 @@ import (
 	"github.com/metalpack/metalpack/internal/regtest"
 )
 
-// TestRedirect: a blob may lie elsewhere, but no password follows it there.
+// TestRedirect (HOSTILE N5): a blob may lie elsewhere, on another port even, but
+// no password follows it there.
 func TestRedirect(t *testing.T) {
 	t.Parallel()
 	data := regtest.Noise(1000)
@@ -59,6 +60,7 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+// TestRedirectLoop (HOSTILE N5): five hops, not twenty.
 func TestRedirectLoop(t *testing.T) {
 	t.Parallel()
 	f, host := regtest.NewFaulty(t, regtest.Fault{Path: "/blobs/", Status: http.StatusTemporaryRedirect, Header: http.Header{"Location": {"/v2/org/name/blobs/again"}}})

@@ -170,5 +170,5 @@ func (x *expected) complete() error {
 			first = p
 		}
 	}
-	return fmt.Errorf("layer %s: %d of %d files did not come, %q among them: %w", x.layer, len(x.files)-len(x.seen), len(x.files), first, bundle.ErrInvalid)
+	return fmt.Errorf("%d of %d files did not come, %q among them: %w", len(x.files)-len(x.seen), len(x.files), first, bundle.ErrInvalid)
 }

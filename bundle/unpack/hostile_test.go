@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
@@ -31,12 +32,15 @@ func TestHostileLayers(t *testing.T) {
 		"T6 hard link":           replace(a, with(file(a, ""), func(h *tar.Header) { h.Typeflag, h.Linkname = tar.TypeLink, "env/lib/b" })),
 		"T7 through link":        append(goodItems(), file("env/lib/l/x", "x")),
 		"T9 root is a link":      replace("env/", link("env", "/tmp")),
+		"T9 dot is a link":       replace("env/", link(".", "/tmp")),
 		"T10 directory on link":  append(goodItems(), dir("env/lib/l/")),
 		"T11 twice":              append(goodItems(), file(a, "aaa")),
 		"T11 directory twice":    append(goodItems(), dir("env/lib/")),
 		"T12 other case":         replace(a, file("env/lib/A", "aaa")),
 		"T16 FIFO":               replace(a, with(file(a, ""), func(h *tar.Header) { h.Typeflag = tar.TypeFifo })),
 		"T16 device":             replace(a, with(file(a, ""), func(h *tar.Header) { h.Typeflag = tar.TypeChar })),
+		"T16 device numbers":     change(a, func(h *tar.Header) { h.Devmajor = 1 }),
+		"T6 target of a file":    change(a, func(h *tar.Header) { h.Linkname = "b" }),
 		"T17 setuid":             change(a, func(h *tar.Header) { h.Mode = 0o4755 }),
 		"T17 world":              change(a, func(h *tar.Header) { h.Mode = 0o666 }),
 		"T17 executable":         change(a, func(h *tar.Header) { h.Mode = 0o755 }),
@@ -47,6 +51,8 @@ func TestHostileLayers(t *testing.T) {
 		"T21 unlisted directory": append(goodItems(), dir("env/more/")),
 		"T21 of another layer":   append(goodItems(), file("env/other", "")),
 		"T26 whiteout":           append(goodItems(), file("env/lib/.wh.a", "")),
+		"T26 opaque":             append(goodItems(), file("env/lib/.wh..wh..opq", "")),
+		"T26 three dots":         append(goodItems(), file("env/lib/.wh...", "")),
 		"GNU format":             change(a, func(h *tar.Header) { h.Format = tar.FormatGNU }),
 		"PAX xattr": change(a, func(h *tar.Header) {
 			h.Format, h.PAXRecords = tar.FormatPAX, map[string]string{"SCHILY.xattr.user.x": "y"}
@@ -61,8 +67,8 @@ func TestHostileLayers(t *testing.T) {
 			t.Parallel()
 			blob := zstdOf(t, tarOf(t, items...))
 			_, _, err := unpackTo(t, goodTree(), desc(bundle.MediaTypeLayerZstd, blob), blob, nil)
-			if !errors.Is(err, bundle.ErrInvalid) {
-				t.Errorf("got %v", err)
+			if want := refusals()[name]; !errors.Is(err, bundle.ErrInvalid) || want == "" || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %q", err, want)
 			}
 		})
 	}
@@ -102,8 +108,8 @@ func TestHostileBlobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, _, err := unpackTo(t, goodTree(), desc(c.mediaType, c.blob), c.blob, nil)
-			if !errors.Is(err, bundle.ErrInvalid) {
-				t.Errorf("got %v", err)
+			if want := refusals()[name]; !errors.Is(err, bundle.ErrInvalid) || want == "" || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %q", err, want)
 			}
 		})
 	}

@@ -220,7 +220,7 @@ func (d *dripping) Read(p []byte) (int, error) {
 }
 
 // TestSource: what a connection that ends early, late or not at all makes of
-// the stream.
+// the stream (HOSTILE N9, D2).
 func TestSource(t *testing.T) {
 	t.Parallel()
 	const all = "0123456789"
