@@ -42,6 +42,8 @@ func localHint(err error, word string) error {
 		return edge.WithHint(err, "'metalpack build %s -o DEST' makes an artifact of the recipe in that directory", edge.Quote(word))
 	case exists(word) && !isDir(word):
 		return edge.WithHint(err, "for the archive in the file %s write %s", word, edge.Quote("oci-archive:"+word))
+	case isPath(word) && !exists(word):
+		return edge.WithHint(err, "there is no %s; what lies on this machine is written oci:DIR:TAG or oci-archive:FILE", word)
 	}
 	return err
 }
@@ -49,7 +51,7 @@ func localHint(err error, word string) error {
 // placeHint says what a path is, if the transport before it is not that of what
 // is there.
 func placeHint(err error, ref bundle.Reference) error {
-	layout := ref.Transport == bundle.TransportLayout && !exists(filepath.Join(ref.Path, "oci-layout"))
+	layout := ref.Transport == bundle.TransportLayout && exists(ref.Path) && !exists(filepath.Join(ref.Path, "oci-layout"))
 	if layout || ref.Transport == bundle.TransportArchive && isDir(ref.Path) {
 		return localHint(err, ref.Path)
 	}
