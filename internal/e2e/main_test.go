@@ -11,10 +11,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	goruntime "runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -46,6 +48,9 @@ type faultyKey struct{}
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	if signal.Ignored(syscall.SIGHUP) { // under nohup; programs do not inherit a signal that is handled
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	platform := goruntime.GOOS + "/" + goruntime.GOARCH
 	pythonDir := interpreter(t, platform)
 	cache := t.TempDir()
