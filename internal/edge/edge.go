@@ -70,7 +70,7 @@ func (e *Env) rows() []Row {
 	var own []Row
 	rows := e.common()
 	for _, r := range e.Rows {
-		if i := slices.IndexFunc(rows, func(c Row) bool { return c.Is == r.Is }); i >= 0 {
+		if i := slices.IndexFunc(rows, func(c Row) bool { return errors.Is(c.Is, r.Is) }); i >= 0 {
 			rows[i] = r
 		} else {
 			own = append(own, r)
