@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/metalpack/metalpack/bundle"
 	"github.com/metalpack/metalpack/internal/fsatomic"
@@ -111,10 +112,11 @@ func (h *Home) makeDir(dir string) error {
 }
 
 // sweep removes the temporary names that a process killed while it wrote left
-// in a directory. The caller has the lock, so nobody is writing now.
+// in a directory. What is none is for who needs one to tell, or to mend. The
+// caller has the lock, so nobody is writing now.
 func sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
 	}
 	if err != nil {

@@ -232,6 +232,23 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// A version is mended too where a file stands in the place of a directory.
+func TestRepairDirectory(t *testing.T) {
+	t.Parallel()
+	for _, p := range []string{bundle.MetadataDir, "bin", "."} {
+		t.Run(p, func(t *testing.T) {
+			t.Parallel()
+			h, src := home(t), artifactOf(t, "1")
+			dir := filepath.Join(mustInstall(t, h, src).Version.Dir, p)
+			if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			mustInstall(t, h, src)
+			wantActive(t, h, "1")
+		})
+	}
+}
+
 // The same from elsewhere: a repair asks where it came from last.
 func TestInstalledFromElsewhere(t *testing.T) {
 	t.Parallel()

@@ -54,7 +54,7 @@ type Env struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Getenv  func(string) string
-	Rows    []Row // the program's own, looked at before the common ones
+	Rows    []Row // the program's own, looked at before the common ones, or in the place of one
 }
 
 // Row says what an error means to the user: the exit code, and what to do.
@@ -64,22 +64,37 @@ type Row struct {
 	Hint string // may be ""
 }
 
-// rows returns the table, first match wins.
+// rows returns the table, first match wins. A row of the program's own for what
+// is common stands in that one's place: what comes before it matters more.
 func (e *Env) rows() []Row {
-	return append(append([]Row(nil), e.Rows...),
-		Row{Is: context.Canceled, Code: ExitInterrupted},
-		Row{Is: ErrUsage, Code: ExitUsage, Hint: "see '" + e.Program + " --help'"},
-		Row{Is: bundle.ErrMismatch, Code: ExitVerification, Hint: "the bytes are damaged or were altered; nothing of them was kept: try again, or take another source"},
-		Row{Is: bundle.ErrUnauthorized, Code: ExitAuth, Hint: "log in with 'docker login REGISTRY', or name a repository that is public"},
-		Row{Is: bundle.ErrUnsupportedHost, Code: ExitUnsupported},
-		Row{Is: bundle.ErrUnreachable, Code: ExitError, Hint: "check the name, the network and HTTPS_PROXY; a registry without TLS needs --plain-http"},
-		Row{Is: bundle.ErrUnavailable, Code: ExitError, Hint: "try again later: what came and is right is kept"},
-		Row{Is: bundle.ErrNotFound, Code: ExitNotFound},
-		Row{Is: syscall.ENOSPC, Code: ExitError, Hint: fullDisk},
-		Row{Is: syscall.EDQUOT, Code: ExitError, Hint: fullDisk},
-		Row{Is: fs.ErrPermission, Code: ExitError, Hint: forbidden},
-		Row{Is: syscall.EROFS, Code: ExitError, Hint: forbidden},
-	)
+	var own []Row
+	rows := e.common()
+	for _, r := range e.Rows {
+		if i := slices.IndexFunc(rows, func(c Row) bool { return errors.Is(c.Is, r.Is) }); i >= 0 {
+			rows[i] = r
+		} else {
+			own = append(own, r)
+		}
+	}
+	return append(own, rows...)
+}
+
+// common is what errors mean to the user of either program.
+func (e *Env) common() []Row {
+	return []Row{
+		{Is: context.Canceled, Code: ExitInterrupted},
+		{Is: ErrUsage, Code: ExitUsage, Hint: "see '" + e.Program + " --help'"},
+		{Is: bundle.ErrMismatch, Code: ExitVerification, Hint: "the bytes are damaged or were altered; nothing of them was kept: try again, or take another source"},
+		{Is: bundle.ErrUnauthorized, Code: ExitAuth, Hint: "log in with 'docker login REGISTRY', or name a repository that is public"},
+		{Is: bundle.ErrUnsupportedHost, Code: ExitUnsupported},
+		{Is: bundle.ErrUnreachable, Code: ExitError, Hint: "check the name, the network and HTTPS_PROXY; a registry without TLS needs --plain-http"},
+		{Is: bundle.ErrUnavailable, Code: ExitError, Hint: "try again later: what came and is right is kept"},
+		{Is: bundle.ErrNotFound, Code: ExitNotFound},
+		{Is: syscall.ENOSPC, Code: ExitError, Hint: fullDisk},
+		{Is: syscall.EDQUOT, Code: ExitError, Hint: fullDisk},
+		{Is: fs.ErrPermission, Code: ExitError, Hint: forbidden},
+		{Is: syscall.EROFS, Code: ExitError, Hint: forbidden},
+	}
 }
 
 const fullDisk = "make room there, or name a place on another disk: what is finished is kept, and the next run goes on"

@@ -55,6 +55,8 @@ func TestFail(t *testing.T) {
 		{"host", bundle.ErrUnsupportedHost, edge.ExitUnsupported, nil},
 		{"interrupted", fmt.Errorf("copy: %w", context.Canceled), edge.ExitInterrupted, []string{"error: interrupted"}},
 		{"own row", own, 3, []string{"hint: do this"}},
+		{"own row of a common error", &fs.PathError{Op: "write", Path: "layer", Err: syscall.EDQUOT}, 5, []string{"hint: empty the bin"}},
+		{"no network", fmt.Errorf("x: %w: connect: %w", bundle.ErrUnreachable, syscall.EDQUOT), edge.ExitError, []string{"hint: check the name, the network"}},
 		{"own hint", edge.WithHint(bundle.ErrNotFound, "try %s", "x"), edge.ExitNotFound, []string{"hint: try x\n"}},
 		{"escape", errors.New("name \x1b[2J"), edge.ExitError, []string{"name \uFFFD[2J"}},
 	}
@@ -62,7 +64,7 @@ func TestFail(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var msg bytes.Buffer
-			env := &edge.Env{Program: "metalpack", Stderr: &msg, Rows: []edge.Row{{Is: own, Code: 3, Hint: "do this"}}}
+			env := &edge.Env{Program: "metalpack", Stderr: &msg, Rows: []edge.Row{{Is: syscall.EDQUOT, Code: 5, Hint: "empty the bin"}, {Is: own, Code: 3, Hint: "do this"}}}
 			if got := env.Fail(tt.err); got.ExitCode != tt.code {
 				t.Errorf("exit code %d, want %d", got.ExitCode, tt.code)
 			}

@@ -159,7 +159,7 @@ func (u *usage) environmentTable(table ui.TableFunc) string {
 		}
 	}
 	if u.Unfinished > 0 {
-		rows.Add("unfinished", "", ui.Bytes(u.Unfinished), "of installs that did not end: the next of the same environment goes on, 'metalrun uninstall' removes it")
+		rows.Add("unfinished", "", ui.Bytes(u.Unfinished), "of installs that did not end: the next of the same environment goes on, 'metalrun uninstall --env' removes it with its environment")
 	}
 	if len(rows) == 1 {
 		return "  none\n"

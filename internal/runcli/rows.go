@@ -12,9 +12,10 @@ import (
 	"github.com/metalpack/metalpack/verify"
 )
 
-// Where things lie is said by two variables.
+// Where things lie is said by two variables. What is forbidden may lie elsewhere
+// too: the layout that is to be installed, say.
 const (
-	elsewhere = "METALRUN_HOME names another directory for environments, MODELS_PATH one for models"
+	elsewhere = "look at what is there, and who may read and write it; METALRUN_HOME names another directory for environments, MODELS_PATH one for models"
 	fullDisk  = "make room: 'metalrun df' tells what takes it. Or name a place on another disk by METALRUN_HOME, for environments, or MODELS_PATH, for models; what is finished is kept"
 )
 

@@ -109,9 +109,9 @@ func TestHints(t *testing.T) {
 		code int
 		want string
 	}{
-		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.EACCES}, edge.ExitError, "METALRUN_HOME names another directory"},
-		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.EROFS}, edge.ExitError, "METALRUN_HOME names another directory"},
-		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.ENOTDIR}, edge.ExitError, "METALRUN_HOME names another directory"},
+		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.EACCES}, edge.ExitError, "look at what is there, and who may read and write it; METALRUN_HOME names another directory"},
+		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.EROFS}, edge.ExitError, "look at what is there, and who may read and write it; METALRUN_HOME names another directory"},
+		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.ENOTDIR}, edge.ExitError, "look at what is there, and who may read and write it; METALRUN_HOME names another directory"},
 		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, edge.ExitError, "make room: 'metalrun df' tells"},
 		{fmt.Errorf("x: %w", verify.ErrDamaged), edge.ExitVerification, "metalrun verify --repair"},
 	} {
