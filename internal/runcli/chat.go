@@ -179,6 +179,7 @@ func (c *chat) stream(r io.Reader) (string, error) {
 // them.
 func (c *chat) deltas(r io.Reader) (string, error) {
 	var answer strings.Builder
+	finished := false // an engine may say so in its last piece alone
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxAnswerLine)
 	for lines.Scan() {
@@ -192,7 +193,8 @@ func (c *chat) deltas(r io.Reader) (string, error) {
 		var chunk struct {
 			apiError
 			Choices []struct {
-				Delta message `json:"delta"`
+				Delta  message `json:"delta"`
+				Reason string  `json:"finish_reason"`
 			} `json:"choices"`
 		}
 		if err := json.Unmarshal([]byte(data), &chunk); err != nil {
@@ -202,6 +204,7 @@ func (c *chat) deltas(r io.Reader) (string, error) {
 			return answer.String(), errors.New(chunk.Error.Message)
 		}
 		for _, choice := range chunk.Choices {
+			finished = finished || choice.Reason != ""
 			answer.WriteString(choice.Delta.Content)
 			if c.app.JSON {
 				continue
@@ -211,7 +214,7 @@ func (c *chat) deltas(r io.Reader) (string, error) {
 			}
 		}
 	}
-	if err := lines.Err(); err != nil {
+	if err := lines.Err(); err != nil || finished {
 		return answer.String(), err
 	}
 	return answer.String(), errors.New("the answer was cut: the stream ended before [DONE]")

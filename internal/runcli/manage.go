@@ -180,7 +180,7 @@ func (a *app) uninstall(ctx context.Context, env string) (string, error) {
 			env = left[0]
 		}
 	}
-	if uerr := home.Uninstall(ctx, env, a.Events()); !errors.Is(uerr, bundle.ErrNotFound) {
+	if uerr := inUse(home.Uninstall(ctx, env, a.Events())); !errors.Is(uerr, bundle.ErrNotFound) {
 		return env, uerr
 	}
 	return "", err // it says what there is

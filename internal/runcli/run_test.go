@@ -47,6 +47,7 @@ func TestAnswers(t *testing.T) {
 		"late error": {"text/event-stream", "data: " + word + "\n\ndata: {\"error\":{\"message\":\"no room\"}}\n\n", edge.ExitError, "hi\n", "metalrun: error: no room\n"},
 		"page":       {"text/html", "<html>", edge.ExitError, "", `: it answers with "text/html", want a stream of events` + "\n"},
 		"no JSON":    {"text/event-stream", "data: <html>\n\n", edge.ExitError, "", "metalrun: error: the stream has a line that is not JSON: invalid character '<' looking for beginning of value\n"},
+		"finished":   {"text/event-stream", "data: " + word + "\n\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n", edge.ExitOK, "hi\n", ""},
 		"cut":        {"text/event-stream", "data: " + word + "\n\n", edge.ExitError, "hi\n", "metalrun: error: the answer was cut: the stream ended before [DONE]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
