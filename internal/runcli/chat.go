@@ -194,7 +194,7 @@ func (c *chat) deltas(r io.Reader) (string, error) {
 			apiError
 			Choices []struct {
 				Delta  message `json:"delta"`
-				Reason string  `json:"finish_reason"`
+				Reason string  `json:"finish_reason"` //nolint:tagliatelle // the API of OpenAI
 			} `json:"choices"`
 		}
 		if err := json.Unmarshal([]byte(data), &chunk); err != nil {
