@@ -82,12 +82,15 @@ func (p place) file(name string) string {
 
 // Load reads, merges and validates the recipe in a directory, which its file
 // stands for too, or the embedded recipe of that name; a bare word that is both
-// is the embedded one. Errors
-// wrap [bundle.ErrNotFound] and list the known recipes, or [bundle.ErrInvalid];
-// what is wrong in a file is an [*Error], or several joined.
+// is the embedded one. Errors wrap [bundle.ErrNotFound] and list the known
+// recipes, or [bundle.ErrInvalid]; what is wrong in a file is an [*Error], or
+// several joined.
 func Load(nameOrDir string) (*Recipe, error) {
 	if filepath.Base(nameOrDir) == FileName && isFile(nameOrDir) {
 		nameOrDir = filepath.Dir(nameOrDir)
+		if slices.Contains(Names(), nameOrDir) { // who names the file does not mean the embedded one
+			nameOrDir = "." + string(filepath.Separator) + nameOrDir
+		}
 	}
 	at, err := find(nameOrDir)
 	if err != nil {
