@@ -55,9 +55,18 @@ func Below(dir string) []string {
 		return nil // the pattern is one
 	}
 	for i := range found {
-		found[i] = filepath.Join(dir, path.Dir(found[i]))
+		found[i] = onDisk(filepath.Join(dir, path.Dir(found[i])))
 	}
 	return found
+}
+
+// onDisk is a directory as Load takes it for one, be it called like an embedded
+// recipe.
+func onDisk(dir string) string {
+	if slices.Contains(Names(), dir) {
+		return "." + string(filepath.Separator) + dir
+	}
+	return dir
 }
 
 // place is a directory of a recipe, embedded or on disk.
@@ -87,10 +96,7 @@ func (p place) file(name string) string {
 // several joined.
 func Load(nameOrDir string) (*Recipe, error) {
 	if filepath.Base(nameOrDir) == FileName && isFile(nameOrDir) {
-		nameOrDir = filepath.Dir(nameOrDir)
-		if slices.Contains(Names(), nameOrDir) { // who names the file does not mean the embedded one
-			nameOrDir = "." + string(filepath.Separator) + nameOrDir
-		}
+		nameOrDir = onDisk(filepath.Dir(nameOrDir))
 	}
 	at, err := find(nameOrDir)
 	if err != nil {
