@@ -32,16 +32,17 @@ func TestHostileIndexes(t *testing.T) {
 		entries []bundle.Descriptor
 		want    string // "" = good
 	}{
-		"one":               {[]bundle.Descriptor{variant("")}, ""},
-		"its usual variant": {[]bundle.Descriptor{variant("v8")}, ""},
-		"two alike":         {[]bundle.Descriptor{variant(""), with(func(d *bundle.Descriptor) { d.Digest = bundle.DescriptorOf("", nil).Digest })}, "2 entries for linux/arm64"},
-		"two by variant":    {[]bundle.Descriptor{variant(""), variant("v8")}, "2 entries for linux/arm64"},
-		"another variant":   {[]bundle.Descriptor{variant("v9")}, "with a variant or features"},
-		"a variant beside":  {[]bundle.Descriptor{variant(""), variant("v7")}, "with a variant or features"},
-		"case of a variant": {[]bundle.Descriptor{variant("V8")}, "with a variant or features"},
-		"features":          {[]bundle.Descriptor{with(func(d *bundle.Descriptor) { d.Platform.OSFeatures = []string{"sve"} })}, "with a variant or features"},
-		"nested":            {[]bundle.Descriptor{with(func(d *bundle.Descriptor) { d.MediaType = bundle.MediaTypeIndex })}, "want a manifest with a platform"},
-		"no platform":       {[]bundle.Descriptor{with(func(d *bundle.Descriptor) { d.Platform = nil })}, "want a manifest with a platform"},
+		"one":                  {[]bundle.Descriptor{variant("")}, ""},
+		"its usual variant":    {[]bundle.Descriptor{variant("v8")}, ""},
+		"two alike":            {[]bundle.Descriptor{variant(""), with(func(d *bundle.Descriptor) { d.Digest = bundle.DescriptorOf("", nil).Digest })}, "2 entries for linux/arm64"},
+		"two by variant":       {[]bundle.Descriptor{variant(""), variant("v8")}, "2 entries for linux/arm64"},
+		"another variant":      {[]bundle.Descriptor{variant("v9")}, "with a variant or features"},
+		"a variant beside":     {[]bundle.Descriptor{variant(""), variant("v7")}, "with a variant or features"},
+		"case of a variant":    {[]bundle.Descriptor{variant("V8")}, "with a variant or features"},
+		"features":             {[]bundle.Descriptor{with(func(d *bundle.Descriptor) { d.Platform.OSFeatures = []string{"sve"} })}, "with a variant or features"},
+		"a variant of another": {[]bundle.Descriptor{variant(""), with(func(d *bundle.Descriptor) { d.Platform.Architecture, d.Platform.Variant = "arm", "v7" })}, ""},
+		"nested":               {[]bundle.Descriptor{with(func(d *bundle.Descriptor) { d.MediaType = bundle.MediaTypeIndex })}, "want a manifest with a platform"},
+		"no platform":          {[]bundle.Descriptor{with(func(d *bundle.Descriptor) { d.Platform = nil })}, "want a manifest with a platform"},
 	} {
 		got, err := bundle.SelectManifest(&ocispec.Index{Manifests: c.entries}, host)
 		if c.want == "" && (err != nil || got.Digest != c.entries[0].Digest) {

@@ -134,6 +134,11 @@ func SelectManifest(x *ocispec.Index, host Platform) (Descriptor, error) {
 			}
 			continue
 		}
+		// Only of one that would be taken: images of others have all kinds, and
+		// are told as no environment.
+		if v := d.Platform.Variant; v != "" && (v != "v8" || p.Arch != "arm64") || len(d.Platform.OSFeatures) > 0 {
+			return Descriptor{}, fmt.Errorf("index entry %s: platform with a variant or features, which nobody here can judge: %w", d.Digest, ErrInvalid)
+		}
 		best = better(best, d, p)
 	}
 	switch {
@@ -165,9 +170,6 @@ func better(best []Descriptor, d Descriptor, p Platform) []Descriptor {
 func entryPlatform(d Descriptor) (Platform, error) {
 	if d.Platform == nil || d.MediaType != MediaTypeManifest {
 		return Platform{}, fmt.Errorf("index entry %s: want a manifest with a platform: %w", d.Digest, ErrInvalid)
-	}
-	if v := d.Platform.Variant; v != "" && (v != "v8" || d.Platform.Architecture != "arm64") || len(d.Platform.OSFeatures) > 0 {
-		return Platform{}, fmt.Errorf("index entry %s: platform with a variant or features, which nobody here can judge: %w", d.Digest, ErrInvalid)
 	}
 	p := Platform{OS: d.Platform.OS, Arch: d.Platform.Architecture, MacOS: d.Platform.OSVersion}
 	if v, ok := cutFloor(d.Annotations[AnnotationFloor], "glibc "); ok {

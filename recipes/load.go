@@ -55,9 +55,18 @@ func Below(dir string) []string {
 		return nil // the pattern is one
 	}
 	for i := range found {
-		found[i] = filepath.Join(dir, path.Dir(found[i]))
+		found[i] = onDisk(filepath.Join(dir, path.Dir(found[i])))
 	}
 	return found
+}
+
+// onDisk is a directory as Load takes it for one, be it called like an embedded
+// recipe.
+func onDisk(dir string) string {
+	if slices.Contains(Names(), dir) {
+		return "." + string(filepath.Separator) + dir
+	}
+	return dir
 }
 
 // place is a directory of a recipe, embedded or on disk.
@@ -82,12 +91,12 @@ func (p place) file(name string) string {
 
 // Load reads, merges and validates the recipe in a directory, which its file
 // stands for too, or the embedded recipe of that name; a bare word that is both
-// is the embedded one. Errors
-// wrap [bundle.ErrNotFound] and list the known recipes, or [bundle.ErrInvalid];
-// what is wrong in a file is an [*Error], or several joined.
+// is the embedded one. Errors wrap [bundle.ErrNotFound] and list the known
+// recipes, or [bundle.ErrInvalid]; what is wrong in a file is an [*Error], or
+// several joined.
 func Load(nameOrDir string) (*Recipe, error) {
 	if filepath.Base(nameOrDir) == FileName && isFile(nameOrDir) {
-		nameOrDir = filepath.Dir(nameOrDir)
+		nameOrDir = onDisk(filepath.Dir(nameOrDir))
 	}
 	at, err := find(nameOrDir)
 	if err != nil {

@@ -110,6 +110,9 @@ type archive struct {
 }
 
 func openArchive(path string) (a *archive, err error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // before it is opened, as above
+		return nil, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -122,9 +125,6 @@ func openArchive(path string) (a *archive, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file: %w", path, bundle.ErrInvalid)
 	}
 	entries, err := scan(f, info.Size())
 	if err != nil {

@@ -4,7 +4,9 @@
 package layout
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -35,7 +37,7 @@ func (r *Reader) head(d bundle.Descriptor) (*manifestHead, error) {
 	}
 	left := maxHeads - r.heads.bytes
 	data, err := readSmall(r.files, blobName(d.Digest), min(left, bundle.MaxManifest))
-	if err != nil && left < bundle.MaxManifest {
+	if err != nil && left < bundle.MaxManifest && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: index.json: the manifests of its entries have more than %d bytes: %w", r.name, maxHeads, bundle.ErrInvalid)
 	}
 	r.heads.bytes += int64(len(data))

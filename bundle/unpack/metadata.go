@@ -37,7 +37,7 @@ type Contents struct {
 	Layer       bundle.Descriptor // the layer
 	Environment *bundle.Environment
 	Tree        *bundle.Tree
-	TreeDigest  digest.Digest     // what the manifest's annotation says, if it has one
+	TreeDigest  digest.Digest     // of the tree, as the manifest's annotation has it, if there is one
 	Files       map[string][]byte // every file of the layer by its path, [bundle.TreePath] included
 }
 

@@ -80,7 +80,7 @@ func (a *app) planDest(ctx context.Context, ref bundle.Reference, blobs []bundle
 		}
 	}()
 	src, closeSource, err := transports.OpenSource(ref, a.remote())
-	if errors.Is(err, bundle.ErrNotFound) {
+	if errors.Is(err, bundle.ErrNotFound) || err != nil && isEmpty(ref) {
 		out.lacks(blobs, nil)
 		return out, nil
 	}

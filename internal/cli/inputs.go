@@ -184,7 +184,7 @@ func cacheHint(err error, cache *inputs.Cache) error {
 		return edge.WithHint(err, "make room, with 'metalpack cache prune' perhaps, or name another directory with --cache; then repeat: what came is kept")
 	}
 	path, ok := errors.AsType[*fs.PathError](err)
-	if ok && (strings.HasPrefix(path.Path, base) || strings.HasPrefix(base, path.Path)) && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+	if ok && (strings.HasPrefix(path.Path, base) || strings.HasPrefix(base, path.Path)) && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR)) {
 		return edge.WithHint(err, "the cache cannot be written; name another directory with --cache")
 	}
 	return err

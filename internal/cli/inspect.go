@@ -99,7 +99,10 @@ func (a *app) runInspect(ctx context.Context, word string, platforms []string) (
 		return fmt.Errorf("%s: %w", ref, err)
 	}
 	out.Reference = ref.String()
-	if out.Model != nil {
+	switch {
+	case out.Model != nil && len(platforms) > 0:
+		return edge.Usagef("inspect: %s is a model, which is the same for all platforms", ref)
+	case out.Model != nil:
 		return a.Result(out, modelText(out, a.Table))
 	}
 	if err := out.only(platforms); err != nil {

@@ -98,12 +98,25 @@ func checkLayout(ref bundle.Reference) error {
 	return nil
 }
 
+// isEmpty reports whether a reference is to an empty directory, which becomes a
+// layout when it is written to.
+func isEmpty(ref bundle.Reference) bool {
+	entries, err := os.ReadDir(ref.Path)
+	return ref.Transport == bundle.TransportLayout && err == nil && len(entries) == 0
+}
+
 // checkArchive does the same for a file: it is new, in a directory that is
 // there, or an archive.
 func checkArchive(ref bundle.Reference) error {
-	switch dir := filepath.Dir(ref.Path); {
-	case !isDir(dir):
+	dir := filepath.Dir(ref.Path)
+	_, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: there is no directory %s", ref, dir), "mkdir -p %s", edge.Quote(dir))
+	case err != nil:
+		return fmt.Errorf("destination %s: %w", ref, err)
+	case !isDir(dir):
+		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: %s is a file", ref, dir), "name another directory")
 	case isDir(ref.Path):
 		return edge.WithHint(edge.Errorf(bundle.ErrInvalid, "destination %s: %s is a directory", ref, ref.Path), "name a file, or write %s for a layout in a directory", edge.Quote("oci:"+ref.Path))
 	case !exists(ref.Path):

@@ -171,11 +171,10 @@ func (a *app) open(ctx context.Context, word, namespace string) (bundle.Source, 
 	}
 	root, err := src.Resolve(ctx, ref.Name())
 	if err != nil {
-		switch {
-		case ref.Transport != bundle.TransportDocker:
-		case exists(word):
+		if ref.Transport == bundle.TransportDocker {
 			err = localHint(err, word)
-		case errors.Is(err, bundle.ErrNotFound):
+		}
+		if ref.Transport == bundle.TransportDocker && !edge.Hinted(err) && errors.Is(err, bundle.ErrNotFound) {
 			err = edge.WithHint(err, "check repository and tag; some registries answer this for what wants a login: docker login %s", ref.Registry)
 		}
 		return nil, bundle.Descriptor{}, ref, nil, errors.Join(err, closeSource())
